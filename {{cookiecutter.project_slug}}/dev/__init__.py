@@ -1,0 +1,1 @@
+"""The whole world of this project on one machine: `uv run python -m dev`."""

@@ -1,0 +1,149 @@
+"""`uv run python -m dev`: the whole world of this project on this machine."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+
+from dotenv import dotenv_values
+
+from dev.processes import ROOT, Process, ProcessError, run
+from dev.servers import stop_signals
+
+SIMULATOR_KEY = "key_dev"
+API_KEY = "dev-key"
+FROM_NUMBER = "+14155550100"
+WATCH_SECONDS = 0.5
+DESCRIPTION = """\
+Starts the Retell simulator and the app, prints their addresses, and stops both on Ctrl-C.
+No real call can be placed: the app is always pointed at the simulator.
+`python -m dev demo` places one call on free ports, prints what happened, and ends."""
+
+
+def main() -> int:
+    """Run what the command line asks for; returns the exit code."""
+    options = _parser().parse_args()
+    if options.command == "demo":
+        # Only the demo needs the app, and its SDK, in this process.
+        from dev.demo import demo
+
+        return demo()
+    try:
+        with stop_signals() as stop, run(processes(options)) as running:
+            running.wait_until_healthy(stop)
+            if not stop.is_set():
+                print(table(processes(options)), flush=True)
+            while not stop.wait(WATCH_SECONDS):
+                running.check()
+    except ProcessError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def processes(options: argparse.Namespace) -> list[Process]:
+    """What `python -m dev` starts, in this order."""
+    app_url = f"http://127.0.0.1:{options.port}"
+    simulator = Process(
+        name="simulator",
+        command=[
+            *(sys.executable, "-m", "dev.simulator"),
+            *("--port", str(options.simulator_port)),
+            *("--api-key", SIMULATOR_KEY),
+            *("--webhook-url", f"{app_url}/webhooks/retell"),
+            *("--inbound-webhook-url", f"{app_url}/webhooks/retell/inbound"),
+            *("--functions-url", f"{app_url}/functions"),
+            *("--call-seconds", str(options.call_seconds)),
+        ],
+        port=options.simulator_port,
+        port_flag="--simulator-port",
+        health_path="/_simulator/settings",
+        pages={"its control": "/_simulator/docs"},
+        quiet=True,
+    )
+    app = Process(
+        name="app",
+        command=_app_command(options),
+        port=options.port,
+        port_flag="--port",
+        health_path="/healthz",
+        pages={"its docs": "/docs"},
+        environment=app_environment(options.port, simulator.url),
+    )
+    return [simulator, app]
+
+
+def app_environment(port: int, simulator_url: str) -> dict[str, str]:
+    """Return what the app is told on top of the owner's environment and `.env`.
+
+    Retell's address and keys are always the simulator's, so a real key is never used here. The
+    owner's API keys keep working, beside the one that the printed curl line uses.
+    """
+    mine: Mapping[str, str | None] = dotenv_values(ROOT / ".env") | dict(os.environ)
+    keys = [key for key in (mine.get("API_KEYS"), API_KEY) if key]
+    return {
+        "RETELL_API_KEY": SIMULATOR_KEY,
+        "RETELL_WEBHOOK_KEYS": SIMULATOR_KEY,
+        "RETELL_BASE_URL": simulator_url,
+        "RETELL_FROM_NUMBER": mine.get("RETELL_FROM_NUMBER") or FROM_NUMBER,
+        "API_KEYS": ",".join(keys),
+        "LOG_FORMAT": mine.get("LOG_FORMAT") or "console",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+    }
+
+
+def table(started: list[Process]) -> str:
+    """Return the addresses, and a line that places a call."""
+    rows: list[tuple[str, str]] = []
+    for process in reversed(started):
+        rows.append((process.name, process.url))
+        rows += [(f"  {what}", f"{process.url}{path}") for what, path in process.pages.items()]
+    width = max(len(name) for name, _ in rows)
+    app = next(process for process in started if process.name == "app")
+    return "\n".join(
+        [
+            "",
+            *(f"  {name:<{width}}  {address}" for name, address in rows),
+            "",
+            "Place a call (the simulator's phone rings, nobody else's):",
+            "",
+            f"  curl {app.url}/api/calls -H 'Authorization: Bearer {API_KEY}' "
+            "-H 'Content-Type: application/json' -d '{\"to_number\": \"+14155550123\"}'",
+            "",
+            "Ctrl-C stops everything.",
+            "",
+        ]
+    )
+
+
+def _app_command(options: argparse.Namespace) -> list[str]:
+    if not options.reload:
+        return [sys.executable, "-m", "app"]
+    return [
+        *(sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app"),
+        *("--reload", "--reload-dir", str(ROOT / "src")),
+        *("--host", "127.0.0.1", "--port", str(options.port), "--no-access-log"),
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dev",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", nargs="?", choices=["demo"], help="place one call and end")
+    parser.add_argument("--port", type=int, default=8000, help="port of the app (8000)")
+    parser.add_argument(
+        "--simulator-port", type=int, default=8080, help="port of the simulator (8080)"
+    )
+    parser.add_argument("--call-seconds", type=float, default=3.0, help="length of a talk (3)")
+    parser.add_argument(
+        "--reload", action="store_true", help="restart the app when its code changes"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""`uv run python -m dev demo`: one call from the first request to its analysis, told as a story.
+
+The simulator and the app run in this process, on free ports, and talk over real sockets.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+
+import httpx
+from pydantic import SecretStr, ValidationError
+
+from app.main import create_app
+from app.settings import Settings
+from dev.servers import ServerError, serve
+from dev.simulator import create_simulator
+from dev.simulator.bodies import describe
+from dev.simulator.clock import now_ms
+
+SIMULATOR_KEY = "key_dev"
+API_KEY = "dev-key"
+TO_NUMBER = "+14155550123"
+FROM_NUMBER = "+14155550100"
+CALL_SECONDS = 1.0
+# Give up after this; a healthy run takes about two seconds.
+LIMIT_SECONDS = 30.0
+POLL_SECONDS = 0.05
+EVENTS = ("call_started", "call_ended", "call_analyzed")
+
+Row = tuple[int, str, str, str]
+
+
+class DemoError(Exception):
+    """The call did not go as it should; the message is one line for a person."""
+
+
+def demo() -> int:
+    """Place one call and print what happened; returns the exit code."""
+    began = time.monotonic()
+    try:
+        with (
+            serve(create_simulator(SIMULATOR_KEY, call_seconds=CALL_SECONDS)) as simulator_url,
+            serve(create_app(_settings(simulator_url))) as app_url,
+        ):
+            story = asyncio.run(_tell(simulator_url, app_url))
+    except ValidationError as error:
+        print(f"The demo cannot start: {describe(error)}", file=sys.stderr)
+        return 1
+    except (DemoError, ServerError) as error:
+        print(f"The demo failed: {error}", file=sys.stderr)
+        return 1
+    print(story)
+    print(f"\nOne call, one ring, three webhooks: {time.monotonic() - began:.1f} s, all well.")
+    return 0
+
+
+def _settings(simulator_url: str) -> Settings:
+    """Return settings that the owner's environment and `.env` cannot bend."""
+    return Settings(
+        _env_file=None,
+        retell_api_key=SecretStr(SIMULATOR_KEY),
+        retell_webhook_keys=[SecretStr(SIMULATOR_KEY)],
+        retell_base_url=simulator_url,
+        retell_from_number=FROM_NUMBER,
+        api_keys=[SecretStr(API_KEY)],
+        allowed_countries=["US"],
+        rate_limit="6000/minute",
+        log_level="warning",
+        log_format="console",
+    )
+
+
+async def _tell(simulator_url: str, app_url: str) -> str:
+    """Place the call, follow it to its analysis and return the timeline."""
+    # No proxy of the environment may stand between: everything is on this machine.
+    async with (
+        httpx.AsyncClient(base_url=simulator_url, trust_env=False) as simulator,
+        httpx.AsyncClient(
+            base_url=app_url, headers={"Authorization": f"Bearer {API_KEY}"}, trust_env=False
+        ) as app,
+    ):
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                return await _follow_one_call(simulator, app)
+        except TimeoutError as error:
+            raise DemoError(f"no analysed call after {LIMIT_SECONDS:.0f} s.") from error
+        except httpx.HTTPError as error:
+            raise DemoError(f"{type(error).__name__}: {error}") from error
+
+
+async def _follow_one_call(simulator: httpx.AsyncClient, app: httpx.AsyncClient) -> str:
+    webhook_url = str(app.base_url.join("/webhooks/retell"))
+    changed = await simulator.patch("/_simulator/settings", json={"webhook_url": webhook_url})
+    changed.raise_for_status()
+    start = now_ms()
+    body = {"to_number": TO_NUMBER, "retell_llm_dynamic_variables": {"customer_name": "Zoë"}}
+    created = await app.post("/api/calls", json=body)
+    rows: list[Row] = [
+        (start, "you", "app", f"POST /api/calls {TO_NUMBER}"),
+        (now_ms(), "app", "you", f"{created.status_code} {_call_id(created)}"),
+    ]
+    call = await _poll(app, _call_id(created), rows)
+    deliveries = await _wait_for_webhooks(simulator)
+    rows += await _what_the_simulator_saw(simulator, deliveries)
+    return f"{_timeline(start, rows)}\n\n{_summary(call)}"
+
+
+def _call_id(created: httpx.Response) -> str:
+    if created.status_code != 201:
+        raise DemoError(f"POST /api/calls answered {created.status_code}: {created.text}")
+    return str(created.json()["call_id"])
+
+
+async def _poll(app: httpx.AsyncClient, call_id: str, rows: list[Row]) -> Mapping[str, object]:
+    """Ask the app for the call until it is analysed; note each change of its status."""
+    seen = None
+    while True:
+        answer = await app.get(f"/api/calls/{call_id}")
+        if answer.status_code != 200:
+            raise DemoError(f"GET /api/calls/{call_id} answered {answer.status_code}.")
+        call: dict[str, object] = answer.json()
+        if call["call_status"] != seen:
+            seen = call["call_status"]
+            rows.append((now_ms(), "app", "you", f"GET /api/calls: call_status is {seen}"))
+        if call.get("call_analysis"):
+            rows.append((now_ms(), "app", "you", "GET /api/calls: the analysis is there"))
+            return call
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _wait_for_webhooks(simulator: httpx.AsyncClient) -> list[dict[str, object]]:
+    """Return the deliveries once each event was accepted."""
+    while True:
+        deliveries: list[dict[str, object]] = (await simulator.get("/_simulator/deliveries")).json()
+        accepted = {row["event"] for row in deliveries if _accepted(row)}
+        if accepted.issuperset(EVENTS):
+            return deliveries
+        tried = [row for row in deliveries if row["attempt"] == 4 and not _accepted(row)]
+        if tried:
+            raise DemoError(f"the app refused {tried[0]['event']} with {tried[0]['status']}.")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _accepted(row: Mapping[str, object]) -> bool:
+    return isinstance(row["status"], int) and 200 <= row["status"] < 300
+
+
+async def _what_the_simulator_saw(
+    simulator: httpx.AsyncClient, deliveries: list[dict[str, object]]
+) -> list[Row]:
+    rings = (await simulator.get("/_simulator/rings")).json()
+    if len(rings) != 1:
+        raise DemoError(f"the phone rang {len(rings)} times instead of once.")
+    requests = (await simulator.get("/_simulator/requests")).json()
+    rows: list[Row] = [
+        (row["at"], "app", "Retell", f"create_phone_call: {row['status']}")
+        for row in requests
+        if row["operation"] == "create_phone_call"
+    ]
+    rows += [(row["at"], "Retell", "phone", f"{row['to_number']} rings") for row in rings]
+    for row in deliveries:
+        at = row["at"] if isinstance(row["at"], int) else 0
+        rows.append((at, "Retell", "app", f"webhook {row['event']}: {row['status']}"))
+    return rows
+
+
+def _timeline(start: int, rows: list[Row]) -> str:
+    # Within the same millisecond: the request before what it caused, the answer last.
+    order = {"you": 0, "app": 1, "Retell": 2}
+    ordered = sorted(rows, key=lambda row: (row[0], row[2] == "you", order[row[1]]))
+    return "\n".join(
+        f"{at - start:>6} ms  {sender:>6} -> {receiver:<6}  {what}"
+        for at, sender, receiver, what in ordered
+    )
+
+
+def _summary(call: Mapping[str, object]) -> str:
+    analysis = call.get("call_analysis")
+    cost = call.get("call_cost")
+    summary = analysis.get("call_summary") if isinstance(analysis, dict) else None
+    cents = cost.get("combined_cost") if isinstance(cost, dict) else None
+    return (
+        f"Summary  {summary}\nEnded    {call.get('disconnection_reason')}\nCost     {cents} cents"
+    )
