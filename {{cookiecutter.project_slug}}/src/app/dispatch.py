@@ -1,0 +1,25 @@
+"""From an event's name to the owner's handler: `call_ended` runs `handlers.on_call_ended`."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from app import handlers
+from app.retellai.types import Call, CallGateway, WebhookEvent
+
+Handler = Callable[[Call | WebhookEvent, CallGateway], Awaitable[None]]
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
+    """Run the handler of an event; an event without a handler is logged and let go.
+
+    Events of a call give the handler that `Call`; others, such as chats, the whole event.
+    Raises what the handler raises.
+    """
+    handler: Handler | None = getattr(handlers, f"on_{event.event}", None)
+    if handler is None or event.event == "inbound_call":
+        log.debug("event_without_handler", retell_event=event.event)
+        return
+    await handler(event.call or event, retell)

@@ -1,0 +1,49 @@
+"""The monolith's way with webhooks: the owner's handler runs before Retell is answered.
+
+An error answers 500, so Retell sends the event again, up to three times. What was handled is
+remembered in this process: a second delivery is answered without running the handler again.
+"""
+
+import structlog
+from cashews import Cache
+
+from app.dispatch import dispatch
+from app.gateway import DirectGateway
+from app.retellai.types import WebhookEvent
+from app.single_flight import SingleFlight
+
+HANDLED_TTL_SECONDS = 3600.0
+"""Retell repeats within minutes, and a signature is good for five of them."""
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class InProcessEvents:
+    """`EventSink` that runs the handler at once, and once for each event."""
+
+    def __init__(self, gateway: DirectGateway, cache: Cache) -> None:
+        self._gateway = gateway
+        self._cache = cache
+        self._flight = SingleFlight()
+
+    async def accept(self, event: WebhookEvent) -> None:
+        """Run the event's handler, or wait for its run that is under way.
+
+        Raises what the handler raises: then nothing is remembered, and the next delivery counts.
+        """
+        key = f"handled:{event.identity}"
+
+        async def handle() -> None:
+            if await self._cache.get(key):
+                log.info("duplicate_event", retell_event=event.event)
+                return
+            if event.call is not None:
+                await self._gateway.forget_call(event.call.call_id)
+            await dispatch(event, self._gateway)
+            await self._cache.set(key, True, expire=HANDLED_TTL_SECONDS)
+
+        await self._flight.run(key, handle)
+
+    async def drain(self) -> None:
+        """Wait for the handlers that are running."""
+        await self._flight.drain()

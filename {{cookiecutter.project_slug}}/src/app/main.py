@@ -1,0 +1,49 @@
+"""The ASGI application. `python -m app` serves it."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from app import errors, telemetry
+from app.bootstrap import run_engine
+from app.retellai.middleware import BodyLimitMiddleware, RequestContextMiddleware
+from app.routes import ROUTERS
+from app.security import Guard
+from app.settings import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the app. Without `settings`, they are read from the environment and `.env`.
+
+    Raises `SettingsError`, which ends the process with a line for each setting to mend.
+    """
+    settings = settings or load_settings()
+    telemetry.configure_logging(settings.log_level, settings.log_format)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with run_engine(settings) as engine:
+            app.state.engine = engine
+            yield
+
+    app = FastAPI(
+        title="Voice calls",
+        lifespan=lifespan,
+        telemetry={
+            "meter_provider": telemetry.meter_provider(),
+            "tracer_provider": telemetry.tracer_provider(),
+            "tracing": telemetry.tracer_provider() is not None,
+            "logs": False,
+        },
+    )
+    app.state.guard = Guard(
+        [key.get_secret_value() for key in settings.api_keys], settings.rate_limit
+    )
+    app.state.webhook_keys = [key.get_secret_value() for key in settings.retell_webhook_keys]
+    app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestContextMiddleware)  # outermost: it logs whatever the others answer
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

@@ -1,0 +1,1 @@
+"""Everything that speaks Retell: the client, its types and the signature check."""

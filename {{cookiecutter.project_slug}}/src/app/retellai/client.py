@@ -1,0 +1,435 @@
+"""The one client of Retell: the SDK's transport, our rules for trying again, and typed errors.
+
+A call placed twice rings a person twice. So the SDK's own retries are off, and this module alone
+decides what is tried again:
+
+- reads, and stopping a call, after time-outs, lost connections, 408, 409, 429 and 5xx;
+- `create_phone_call` after the same, always with the same `idempotency_key`: Retell creates no
+  second call for a key within one hour (SDK 6.2.13, `create_phone_call`);
+- `create_web_call`, which has no such key, only when Retell cannot have acted on the request.
+
+Importing the SDK takes about a second: this module is imported at start-up, never in a request.
+"""
+
+import email.utils
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import httpx
+import stamina
+import structlog
+from opentelemetry import metrics, trace
+from pydantic import ValidationError
+from retell import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    AsyncRetell,
+    DefaultAioHttpClient,
+)
+
+from app.retellai.types import (
+    Agent,
+    AgentPage,
+    Call,
+    CallFilter,
+    CallPage,
+    Concurrency,
+    PhoneCallRequest,
+    WebCall,
+    WebCallRequest,
+)
+
+# Only aiohttp's own errors tell whether a request left. httpx-aiohttp 0.2.0 turns a refused
+# connection and one that was lost after the request had been accepted into the same ConnectTimeout.
+_NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+LONGEST_WAIT_SECONDS = 5.0
+"""A `Retry-After` beyond this is passed on to our caller instead of being waited for."""
+
+log = structlog.stdlib.get_logger(__name__)
+tracer = trace.get_tracer("app.retellai")
+T = TypeVar("T")
+
+
+class _RawAnswer(Protocol):
+    @property
+    def http_response(self) -> httpx.Response: ...
+
+
+Ask = Callable[[], Awaitable[_RawAnswer]]
+Parse = Callable[[bytes], T]
+
+
+class RetellError(Exception):
+    """Retell did not do what it was asked.
+
+    Attributes:
+        operation: what was asked, in the SDK's words.
+        subject: which call or agent, when there is one.
+        status: the HTTP status of Retell's answer; None without an answer.
+        retry_after: seconds after which Retell said to try again.
+        may_retry: whether the same request may be sent again.
+        may_have_acted: whether Retell may have done it all the same.
+    """
+
+    may_retry = False
+    may_have_acted = False
+
+    def __init__(
+        self,
+        operation: str,
+        said: str,
+        *,
+        subject: str | None = None,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        about = f" ({subject})" if subject else ""
+        answer = f"Retell answered {status} to" if status else "No answer from Retell to"
+        super().__init__(f"{answer} {operation}{about}: {said}")
+        self.operation = operation
+        self.said = said
+        self.subject = subject
+        self.status = status
+        self.retry_after = retry_after
+
+
+class RetellRejected(RetellError):
+    """Retell refused the request as it stands (4xx): sending it again is of no use."""
+
+
+class RetellNotFound(RetellRejected):
+    """Retell knows no such call or agent. It says so with 422 as well as with 404."""
+
+
+class RetellUnauthorized(RetellRejected):
+    """Retell refused the key itself: RETELL_API_KEY is wrong, revoked or of another workspace."""
+
+
+class RetellPaymentRequired(RetellRejected):
+    """The Retell account has no means of payment or no credit (402)."""
+
+
+class RetellRateLimited(RetellError):
+    """Too many requests, or too many calls at once (429). Nothing was done."""
+
+    may_retry = True
+
+
+class RetellUnreachable(RetellError):
+    """The request never left: no connection could be made. Nothing was done."""
+
+    may_retry = True
+
+
+class RetellUnavailable(RetellError):
+    """A time-out, a lost connection, an unreadable answer, 408, 409 or 5xx."""
+
+    may_retry = True
+    may_have_acted = True
+
+
+class RetellOutcomeUnknown(RetellError):
+    """A phone may or may not be ringing: every try ended without a clear answer.
+
+    Asking again with the same `idempotency_key` rings no second time.
+    """
+
+    may_retry = True
+    may_have_acted = True
+
+    def __init__(self, cause: RetellError, idempotency_key: str) -> None:
+        super().__init__(
+            cause.operation,
+            f"{cause.said}; the call may have been placed",
+            subject=cause.subject,
+            status=cause.status,
+            retry_after=cause.retry_after,
+        )
+        self.idempotency_key = idempotency_key
+
+
+class RetellClient:
+    """Retell's API over one pool of connections. Make one, share it, close it at the end.
+
+    Args:
+        api_key: the workspace's key.
+        base_url: another address than Retell's own, such as the simulator's.
+        timeout_seconds: how long one try may take.
+        attempts: how many tries one request gets in all.
+        retry_wait_seconds: the first wait between tries; it doubles, with jitter, up to
+            `LONGEST_WAIT_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str,
+        *,
+        timeout_seconds: float = 20.0,
+        attempts: int = 3,
+        retry_wait_seconds: float = 0.5,
+    ) -> None:
+        self._sdk = AsyncRetell(
+            api_key=api_key,
+            base_url=base_url,
+            timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+            max_retries=0,
+            http_client=DefaultAioHttpClient(),
+        )
+        self._attempts = attempts
+        self._retry_wait = retry_wait_seconds
+        self._duration = metrics.get_meter("app.retellai").create_histogram(
+            "retell.client.request.duration",
+            unit="s",
+            description="Duration of one request to Retell, by operation and outcome.",
+        )
+        self.state = "unknown"
+        """How the last request ended: `ok`, or the name of a `RetellError`. For `/readyz`."""
+
+    async def close(self) -> None:
+        """Close the connections. Requests that are under way fail."""
+        await self._sdk.close()
+
+    async def create_phone_call(
+        self, request: PhoneCallRequest, idempotency_key: str, metadata: dict[str, Any]
+    ) -> Call:
+        """Ring a phone.
+
+        Args:
+            request: `from_number` must be filled in by now.
+            idempotency_key: 5 to 255 of `A-Za-z0-9_-`; rings once within an hour.
+            metadata: what the call carries, instead of the request's own.
+
+        Raises:
+            RetellOutcomeUnknown: the phone may be ringing; ask again with the same key only.
+            RetellError: the call was not placed.
+        """
+        parameters = request.model_dump(exclude_none=True) | {
+            "metadata": metadata,
+            "idempotency_key": idempotency_key,
+        }
+        may_be_ringing = False
+
+        async def ring() -> Call:
+            nonlocal may_be_ringing
+            try:
+                return await self._send(
+                    "create_phone_call",
+                    lambda: self._sdk.call.with_raw_response.create_phone_call(**parameters),
+                    Call.model_validate_json,
+                )
+            except RetellError as error:
+                may_be_ringing = may_be_ringing or error.may_have_acted
+                raise
+
+        try:
+            return await self._repeat(ring, lambda error: error.may_retry)
+        except RetellError as error:
+            # A later refusal proves nothing about an earlier try that got no answer.
+            if may_be_ringing:
+                raise RetellOutcomeUnknown(error, idempotency_key) from error
+            raise
+
+    async def create_web_call(self, request: WebCallRequest) -> WebCall:
+        """Register a call for a browser.
+
+        Raises:
+            RetellError: with `may_have_acted`, an unused web call may be left behind at Retell;
+                nobody hears it ring.
+        """
+        parameters = request.model_dump(exclude_none=True)
+        return await self._repeat(
+            lambda: self._send(
+                "create_web_call",
+                lambda: self._sdk.call.with_raw_response.create_web_call(**parameters),
+                WebCall.model_validate_json,
+            ),
+            lambda error: error.may_retry and not error.may_have_acted,
+        )
+
+    async def get_call(self, call_id: str) -> Call:
+        """Read one call. Raises `RetellNotFound`, `RetellError`."""
+        return await self._read(
+            "retrieve_call",
+            lambda: self._sdk.call.with_raw_response.retrieve(call_id),
+            Call.model_validate_json,
+            subject=call_id,
+        )
+
+    async def list_calls(self, wanted: CallFilter) -> CallPage:
+        """Read one page of calls, newest first. Raises `RetellError`.
+
+        Retell sorts by `start_timestamp`: a call that was just created may be missing.
+        """
+        parameters: dict[str, Any] = {"limit": wanted.limit, "sort_order": "descending"}
+        if criteria := wanted.criteria():
+            parameters["filter_criteria"] = criteria
+        if wanted.pagination_key:
+            parameters["pagination_key"] = wanted.pagination_key
+        return await self._read(
+            "list_calls",
+            lambda: self._sdk.call.with_raw_response.list(**parameters),
+            CallPage.model_validate_json,
+        )
+
+    async def stop_call(self, call_id: str) -> None:
+        """End a call that is going on. Raises `RetellNotFound`, `RetellError`."""
+        await self._read(
+            "stop_call",
+            lambda: self._sdk.call.with_raw_response.stop(call_id),
+            lambda _: None,
+            subject=call_id,
+        )
+
+    async def list_agents(self, limit: int = 50, pagination_key: str | None = None) -> AgentPage:
+        """Read one page of agents. Raises `RetellError`."""
+        parameters: dict[str, Any] = {"limit": limit}
+        if pagination_key:
+            parameters["pagination_key"] = pagination_key
+        return await self._read(
+            "list_agents",
+            lambda: self._sdk.agent.with_raw_response.list(**parameters),
+            AgentPage.model_validate_json,
+        )
+
+    async def get_agent(self, agent_id: str) -> Agent:
+        """Read one agent. Raises `RetellNotFound`, `RetellError`."""
+        return await self._read(
+            "get_agent",
+            lambda: self._sdk.agent.with_raw_response.retrieve(agent_id),
+            Agent.model_validate_json,
+            subject=agent_id,
+        )
+
+    async def get_concurrency(self) -> Concurrency:
+        """Read how many calls are going on, and how many may. Raises `RetellError`."""
+        return await self._read(
+            "get_concurrency",
+            lambda: self._sdk.concurrency.with_raw_response.retrieve(),
+            Concurrency.model_validate_json,
+        )
+
+    async def _read(
+        self, operation: str, ask: Ask, parse: Parse[T], *, subject: str | None = None
+    ) -> T:
+        return await self._repeat(
+            lambda: self._send(operation, ask, parse, subject=subject),
+            lambda error: error.may_retry,
+        )
+
+    async def _repeat(
+        self, send: Callable[[], Awaitable[T]], allowed: Callable[[RetellError], bool]
+    ) -> T:
+        def wait(error: Exception) -> bool | float:
+            if not isinstance(error, RetellError) or not allowed(error):
+                return False
+            if error.retry_after is not None and error.retry_after > LONGEST_WAIT_SECONDS:
+                return False
+            log.info("retell_try_failed", error=str(error))
+            return True if error.retry_after is None else error.retry_after
+
+        @stamina.retry(
+            on=wait,
+            attempts=self._attempts,
+            timeout=None,
+            wait_initial=self._retry_wait,
+            wait_max=LONGEST_WAIT_SECONDS,
+            wait_jitter=self._retry_wait,
+        )
+        async def attempt() -> T:
+            return await send()
+
+        return await attempt()
+
+    async def _send(
+        self, operation: str, ask: Ask, parse: Parse[T], *, subject: str | None = None
+    ) -> T:
+        started = time.perf_counter()
+        outcome = "ok"
+        with tracer.start_as_current_span(f"retell.{operation}", kind=trace.SpanKind.CLIENT):
+            try:
+                answer = await ask()
+                return parse(answer.http_response.content)
+            except (APIError, ValidationError) as error:
+                failure = _as_retell_error(error, operation, subject)
+                outcome = type(failure).__name__
+                raise failure from error
+            finally:
+                self.state = outcome
+                self._duration.record(
+                    time.perf_counter() - started,
+                    {"retell.operation": operation, "retell.outcome": outcome},
+                )
+
+
+def _as_retell_error(
+    error: APIError | ValidationError, operation: str, subject: str | None
+) -> RetellError:
+    if isinstance(error, ValidationError):
+        return RetellUnavailable(operation, "its answer could not be read", subject=subject)
+    if isinstance(error, APIConnectionError):
+        cause = _root_cause(error)
+        kind = RetellUnreachable if isinstance(cause, _NEVER_SENT) else RetellUnavailable
+        return kind(operation, type(cause).__name__, subject=subject)
+    if not isinstance(error, APIStatusError):
+        return RetellUnavailable(operation, "its answer could not be read", subject=subject)
+    status = error.status_code
+    return _kind_of(status, subject)(
+        operation,
+        _said(error.body),
+        subject=subject,
+        status=status,
+        retry_after=_retry_after(error.response.headers),
+    )
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+        if isinstance(error, aiohttp.ClientError | TimeoutError):
+            return error
+    return error
+
+
+def _kind_of(status: int, subject: str | None) -> type[RetellError]:
+    match status:
+        case 401 | 403:
+            return RetellUnauthorized
+        case 402:
+            return RetellPaymentRequired
+        case 404:
+            return RetellNotFound
+        case 422 if subject is not None:
+            return RetellNotFound
+        case 429:
+            return RetellRateLimited
+        case 408 | 409:
+            return RetellUnavailable
+        case _ if status >= 500:
+            return RetellUnavailable
+        case _:
+            return RetellRejected
+
+
+def _said(body: object) -> str:
+    if isinstance(body, dict):
+        for name in ("message", "error_message", "error"):
+            if isinstance(said := body.get(name), str):
+                return said[:300]
+    return str(body)[:300] if body else "nothing more"
+
+
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """Seconds to wait by the `Retry-After` header, given as seconds or as a date (RFC 9110)."""
+    value = headers.get("retry-after", "")
+    if value.replace(".", "", 1).isascii() and value.replace(".", "", 1).isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())

@@ -1,0 +1,328 @@
+"""Requests, responses and events, in Retell's own words.
+
+What Retell sends is read tolerantly: unknown fields are kept, and words that Retell may add to
+(`call_status`, `disconnection_reason`, event names) are plain strings. A new word must never lose
+a call. Dispatch on `call_type`, as the SDK's own union mistakes one kind of call for the other when
+it meets a word it does not know. Times are Unix milliseconds.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Protocol, Self
+
+import phonenumbers
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+METADATA_LIMIT_BYTES = 50_000
+"""Retell's limit for `metadata`, by its API reference."""
+
+
+def _as_e164(number: str) -> str:
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException as error:
+        raise ValueError("write it as E.164: a plus sign, country code and number") from error
+    if phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) != number:
+        raise ValueError("write it as E.164: a plus sign, country code and number")
+    if not phonenumbers.is_possible_number(parsed):
+        raise ValueError("no such number can exist: its length does not fit its country code")
+    return number
+
+
+PhoneNumber = Annotated[
+    str,
+    StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$"),
+    AfterValidator(_as_e164),
+    Field(examples=["+14155550123"]),
+]
+"""A telephone number in E.164, such as +14155550123."""
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+"""An identifier that Retell gave: `call_id`, `agent_id`."""
+
+
+class _FromRetell(BaseModel):
+    """What Retell sent: unknown fields are kept and passed on."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class CallAnalysis(_FromRetell):
+    """What Retell concluded after the call; comes with `call_analyzed`."""
+
+    call_summary: str | None = None
+    call_successful: bool | None = None
+    user_sentiment: str | None = None
+    in_voicemail: bool | None = None
+    custom_analysis_data: JsonValue = None
+
+
+class Call(_FromRetell):
+    """A phone call or a web call. Only `call_id` is sure to be there."""
+
+    call_id: str
+    call_type: str | None = None
+    call_status: str | None = None
+    agent_id: str | None = None
+    direction: str | None = None
+    from_number: str | None = None
+    to_number: str | None = None
+    start_timestamp: int | None = None
+    end_timestamp: int | None = None
+    duration_ms: int | None = None
+    disconnection_reason: str | None = None
+    transcript: str | None = None
+    recording_url: str | None = None
+    call_analysis: CallAnalysis | None = None
+    metadata: JsonValue = None
+    retell_llm_dynamic_variables: dict[str, JsonValue] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing about this call will change any more, its analysis included."""
+        return self.call_status in {"ended", "error", "not_connected"} and (
+            self.call_analysis is not None
+        )
+
+
+class CallPage(_FromRetell):
+    """One page of calls; these carry neither transcript nor recording."""
+
+    items: list[Call]
+    has_more: bool = False
+    pagination_key: str | None = None
+
+
+class WebCall(_FromRetell):
+    """What a browser needs to join a web call; hand `access_token` to that browser only."""
+
+    call_id: str
+    access_token: str
+    expires_at: int | None = None
+
+
+class Agent(_FromRetell):
+    """A voice agent as it is set up at Retell."""
+
+    agent_id: str
+    agent_name: str | None = None
+    version: int | None = None
+    voice_id: str | None = None
+
+
+class AgentPage(_FromRetell):
+    """One page of agents."""
+
+    items: list[Agent]
+    has_more: bool = False
+    pagination_key: str | None = None
+
+
+class Concurrency(_FromRetell):
+    """How many calls the workspace may hold at once, and how many it holds now."""
+
+    current_concurrency: int | None = None
+    concurrency_limit: int | None = None
+    reserved_inbound_concurrency: int | None = None
+
+
+class InboundCall(_FromRetell):
+    """A call that is ringing; Retell has not always given it a `call_id` yet."""
+
+    from_number: str | None = None
+    to_number: str | None = None
+    agent_id: str | None = None
+    call_id: str | None = None
+
+
+class InboundCallAnswer(BaseModel):
+    """What to do with a ringing call; an empty answer takes it with the number's own agent."""
+
+    override_agent_id: str | None = None
+    dynamic_variables: dict[str, str] | None = None
+    metadata: dict[str, JsonValue] | None = None
+    reject: bool | None = None
+
+
+class WebhookEvent(_FromRetell):
+    """One webhook: what happened, and the call (or chat) it happened to."""
+
+    event: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    call: Call | None = None
+    chat: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="after")
+    def _events_of_calls_carry_their_call(self) -> Self:
+        if self.call is None and self.event.startswith(("call_", "transfer_", "transcript_")):
+            raise ValueError(f"{self.event} comes without the call it happened to")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """Two deliveries with the same identity are the same event.
+
+        A transfer may happen several times in one call, and a transcript is updated all the time:
+        these are told apart by what they carry. Retell gives events no id of their own.
+        """
+        subject = self.call.call_id if self.call else (self.chat or {}).get("chat_id")
+        parts: list[Any] = [self.event, subject]
+        if self.call and self.event.startswith("transfer_"):
+            extra = self.call.model_extra or {}
+            parts += [extra.get("transfer_destination"), self.call.start_timestamp]
+        elif self.event == "transcript_updated":
+            parts.append(hashlib.sha256(self.model_dump_json().encode()).hexdigest())
+        return json.dumps(parts)
+
+
+class InboundWebhook(_FromRetell):
+    """The webhook of a ringing call."""
+
+    call_inbound: InboundCall
+
+
+class FunctionCall(_FromRetell):
+    """An agent's call of a custom function, in the middle of a conversation."""
+
+    name: str
+    args: dict[str, JsonValue] = Field(default_factory=dict)
+    call: Call
+
+
+class _Creation(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    metadata: dict[str, JsonValue] | None = None
+    retell_llm_dynamic_variables: dict[str, str] | None = None
+
+    @field_validator("metadata")
+    @classmethod
+    def _fits(cls, metadata: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        if metadata is None:
+            return None
+        if reserved := RESERVED_METADATA & metadata.keys():
+            raise ValueError(f"{', '.join(sorted(reserved))}: reserved, choose another name")
+        # The two names that the app adds take less than 200 bytes.
+        if len(json.dumps(metadata).encode()) > METADATA_LIMIT_BYTES - 200:
+            raise ValueError("longer than the 50 kB that Retell keeps")
+        return metadata
+
+
+class PhoneCallRequest(_Creation):
+    """An outbound phone call. Without `from_number`, the one of the settings is used."""
+
+    to_number: PhoneNumber
+    from_number: PhoneNumber | None = None
+    override_agent_id: Identifier | None = None
+
+
+class WebCallRequest(_Creation):
+    """A call from a browser."""
+
+    agent_id: Identifier
+
+
+class CallFilter(BaseModel):
+    """Which calls to list; what is not given does not narrow."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent_id: Identifier | None = None
+    call_status: Annotated[str, StringConstraints(pattern="^[a-z_]{1,40}$")] | None = None
+    call_type: Annotated[str, StringConstraints(pattern="^[a-z_]{1,40}$")] | None = None
+    direction: Annotated[str, StringConstraints(pattern="^[a-z_]{1,40}$")] | None = None
+    from_number: PhoneNumber | None = None
+    to_number: PhoneNumber | None = None
+    started_after: int | None = Field(default=None, ge=0, le=2**53, description="Unix ms")
+    started_before: int | None = Field(default=None, ge=0, le=2**53, description="Unix ms")
+    metadata: list[Annotated[str, StringConstraints(pattern="^[^:]{1,100}:.{0,400}$")]] = Field(
+        default_factory=list, description="`name:value`; may be given several times"
+    )
+    limit: int = Field(default=50, ge=1, le=1000)
+    pagination_key: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
+
+    def criteria(self) -> dict[str, Any]:
+        """The filter as Retell's `filter_criteria` wants it."""
+        found: dict[str, Any] = {}
+        if self.agent_id:
+            found["agent"] = [{"agent_id": self.agent_id}]
+        for name in ("call_status", "call_type", "direction"):
+            if value := getattr(self, name):
+                found[name] = {"type": "enum", "op": "in", "value": [value]}
+        for name in ("from_number", "to_number"):
+            if value := getattr(self, name):
+                found[name] = {"type": "string", "op": "eq", "value": value}
+        if self.started_after is not None or self.started_before is not None:
+            bounds = [self.started_after or 0, self.started_before or 2**53]
+            found["start_timestamp"] = {"type": "range", "op": "bt", "value": bounds}
+        if self.metadata:
+            pairs = (pair.split(":", 1) for pair in self.metadata)
+            found["metadata"] = [
+                {"type": "string", "op": "eq", "key": key, "value": value} for key, value in pairs
+            ]
+        return found
+
+
+INTENT_ID = "intent_id"
+INTENT_FINGERPRINT = "intent_fingerprint"
+RESERVED_METADATA = {INTENT_ID, INTENT_FINGERPRINT}
+"""Metadata by which this app finds its own calls again at Retell."""
+
+
+class CallGateway(Protocol):
+    """What routes and handlers may ask for. Each variant has its own engine behind it.
+
+    Every method raises `app.retellai.client.RetellError`.
+    """
+
+    async def create_phone_call(
+        self, request: PhoneCallRequest, idempotency_key: str | None = None
+    ) -> Call:
+        """Ring a phone: once for each `idempotency_key`, however often it is asked."""
+        ...
+
+    async def create_web_call(
+        self, request: WebCallRequest, idempotency_key: str | None = None
+    ) -> WebCall:
+        """Register a call that a browser joins with the token in the answer."""
+        ...
+
+    async def get_call(self, call_id: str) -> Call:
+        """Read one call."""
+        ...
+
+    async def list_calls(self, wanted: CallFilter) -> CallPage:
+        """Read one page of calls, newest first."""
+        ...
+
+    async def stop_call(self, call_id: str) -> None:
+        """End a call that is going on."""
+        ...
+
+    async def list_agents(self, limit: int = 50, pagination_key: str | None = None) -> AgentPage:
+        """Read one page of agents."""
+        ...
+
+    async def get_agent(self, agent_id: str) -> Agent:
+        """Read one agent."""
+        ...
+
+    async def get_concurrency(self) -> Concurrency:
+        """Read how many calls are going on, and how many may."""
+        ...
+
+
+class EventSink(Protocol):
+    """Where a verified webhook goes. Each variant has its own engine behind it."""
+
+    async def accept(self, event: WebhookEvent) -> None:
+        """Take charge of the event. Whatever this raises makes Retell send the event again."""
+        ...

@@ -1,0 +1,1 @@
+"""The routes under `/api`, for callers with an API key."""

@@ -1,0 +1,92 @@
+"""Calls, agents and concurrency, for callers with an API key.
+
+Answers carry the fields that Retell sent, and no nulls for those that it did not.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from app.dependencies import IdempotencyKey, RunningEngine
+from app.errors import problems
+from app.retellai.types import (
+    Agent,
+    AgentPage,
+    Call,
+    CallFilter,
+    CallPage,
+    Concurrency,
+    PhoneCallRequest,
+    WebCall,
+    WebCallRequest,
+)
+from app.security import Authenticated
+
+router = APIRouter(
+    prefix="/api",
+    tags=["calls"],
+    dependencies=[Authenticated],
+    responses=problems(400, 401, 413, 422, 429, 500, 502, 503),
+)
+
+
+CallId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+AgentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+
+
+@router.post(
+    "/calls", status_code=201, responses=problems(403, 504), response_model_exclude_unset=True
+)
+async def create_call(
+    request: PhoneCallRequest, engine: RunningEngine, idempotency_key: IdempotencyKey = None
+) -> Call:
+    """Ring a phone. With an `Idempotency-Key`, ask again as often as needed: it rings once."""
+    return await engine.calls.create_phone_call(request, idempotency_key)
+
+
+@router.post("/web-calls", status_code=201, response_model_exclude_unset=True)
+async def create_web_call(
+    request: WebCallRequest, engine: RunningEngine, idempotency_key: IdempotencyKey = None
+) -> WebCall:
+    """Register a call that a browser joins with the access token in the answer."""
+    return await engine.calls.create_web_call(request, idempotency_key)
+
+
+@router.get("/calls/{call_id}", responses=problems(404), response_model_exclude_unset=True)
+async def get_call(call_id: CallId, engine: RunningEngine) -> Call:
+    """Read one call."""
+    return await engine.calls.get_call(call_id)
+
+
+@router.get("/calls", response_model_exclude_unset=True)
+async def list_calls(wanted: Annotated[CallFilter, Query()], engine: RunningEngine) -> CallPage:
+    """Read one page of calls, newest first; a call placed just now may not be listed yet."""
+    return await engine.calls.list_calls(wanted)
+
+
+@router.post("/calls/{call_id}/stop", status_code=204, responses=problems(404))
+async def stop_call(call_id: CallId, engine: RunningEngine) -> None:
+    """End a call that is going on."""
+    await engine.calls.stop_call(call_id)
+
+
+@router.get("/agents", response_model_exclude_unset=True)
+async def list_agents(
+    engine: RunningEngine,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    pagination_key: Annotated[str | None, Query(min_length=1, max_length=500)] = None,
+) -> AgentPage:
+    """Read one page of agents."""
+    return await engine.calls.list_agents(limit, pagination_key)
+
+
+@router.get("/agents/{agent_id}", responses=problems(404), response_model_exclude_unset=True)
+async def get_agent(agent_id: AgentId, engine: RunningEngine) -> Agent:
+    """Read one agent."""
+    return await engine.calls.get_agent(agent_id)
+
+
+@router.get("/concurrency", response_model_exclude_unset=True)
+async def get_concurrency(engine: RunningEngine) -> Concurrency:
+    """Read how many calls are going on, and how many may."""
+    return await engine.calls.get_concurrency()

@@ -1,0 +1,111 @@
+"""What can be set, from the environment or a `.env` file. `.env.example` explains each.
+
+Add your own settings to `Settings`: a field `crm_url: str` is read from `CRM_URL`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from limits import parse as parse_rate
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.retellai.types import PhoneNumber
+
+
+def _split(value: object) -> object:
+    """Lists are written with commas: `API_KEYS=one,two`."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _supported(country: str) -> str:
+    country = country.upper()
+    if country not in SUPPORTED_REGIONS:
+        raise ValueError(f"{country!r} is no ISO 3166 country code, such as US or GB")
+    return country
+
+
+def _rate(value: str) -> str:
+    parse_rate(value)
+    return value
+
+
+def _filled(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_filled)]
+Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
+Countries = Annotated[
+    list[Annotated[str, AfterValidator(_supported)]], NoDecode, BeforeValidator(_split)
+]
+
+
+class Settings(BaseSettings):
+    """The settings of the app. Raises `pydantic.ValidationError` when one is missing or wrong."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
+
+    retell_api_key: Secret
+    """The key that calls Retell, and signs its webhooks if it is the one with the webhook badge."""
+    retell_base_url: str = "https://api.retellai.com"
+    retell_webhook_keys: Secrets = []
+    """Keys that may sign webhooks; empty: `retell_api_key`. Several during a rotation."""
+    retell_from_number: Annotated[PhoneNumber | None, BeforeValidator(_none_if_empty)] = None
+    """The number that calls come from when a request names none."""
+    retell_timeout_seconds: float = Field(default=20.0, gt=0, le=120)
+    """How long one try of one request to Retell may take."""
+
+    api_keys: Annotated[Secrets, Field(min_length=1)]
+    """What callers of this app send as `Authorization: Bearer ...`."""
+    allowed_countries: Countries = ["US"]
+    """Countries that may be called. An open list is an invitation to toll fraud."""
+    rate_limit: Annotated[str, AfterValidator(_rate)] = "60/minute"
+    """Requests that one API key may make."""
+    max_body_bytes: int = Field(default=10_485_760, gt=0)
+    """A longer request is refused. The webhook of an hour's call is some megabytes."""
+    cache_ttl_seconds: float = Field(default=30.0, gt=0)
+    """How long agents and finished calls are remembered."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @model_validator(mode="after")
+    def _sign_with_the_api_key_by_default(self) -> Self:
+        self.retell_webhook_keys = self.retell_webhook_keys or [self.retell_api_key]
+        return self
+
+
+class SettingsError(SystemExit):
+    """The app cannot start; says in one line a variable what to set."""
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raises `SettingsError`, which ends the process and prints what to set."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingsError(
+            "The settings are not complete (see .env.example):\n  " + "\n  ".join(lines)
+        ) from None

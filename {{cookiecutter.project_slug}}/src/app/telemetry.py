@@ -1,0 +1,152 @@
+"""Logs, metrics and traces, with nothing in them that a log must not hold.
+
+Logs are JSON lines on standard output. Metrics are OpenTelemetry's, read at `/metrics`. Traces are
+exported when OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) is set.
+"""
+
+import functools
+import logging
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import stamina
+import structlog
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from structlog.typing import EventDict, WrappedLogger
+from typing_extensions import override
+
+_PRIVATE_FIELDS = re.compile(
+    r"transcript|access_token|api_key|authorization|password|secret|signature|recording", re.I
+)
+_PRIVATE_TEXT = re.compile(
+    r"(?:\+|%2[Bb])[1-9]\d{6,14}"  # a phone number in E.164
+    r"|\bkey_\w{6,}"  # a Retell key
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+"  # a JSON web token, such as a web call's access token
+    r"|(?<=Bearer )\S+"
+)
+REDACTED = "[redacted]"
+
+
+def redact(value: object) -> object:
+    """`value` without phone numbers, transcripts, tokens and keys, however deep they lie."""
+    if isinstance(value, str):
+        return _PRIVATE_TEXT.sub(REDACTED, value)
+    if isinstance(value, dict):
+        return {
+            key: REDACTED if _PRIVATE_FIELDS.search(str(key)) else redact(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, Sequence):
+        return [redact(item) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return redact(repr(value))
+
+
+def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {
+        key: REDACTED if _PRIVATE_FIELDS.search(key) else redact(item)
+        for key, item in event.items()
+    }
+
+
+def _add_trace_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = f"{context.trace_id:032x}"
+    return event
+
+
+def configure_logging(level: str, format_: str) -> None:
+    """Send all logs, the libraries' too, through one formatter to standard output.
+
+    Args:
+        level: debug, info, warning or error.
+        format_: `json`, or `console` for people.
+    """
+    shared: Sequence[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add_trace_id,
+        structlog.processors.format_exc_info,
+    ]
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if format_ == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _redact_event,
+                renderer,
+            ],
+        )
+    )
+    # The client tells of its retries itself, in terms of the request.
+    stamina.instrumentation.set_on_retry_hooks([])
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # The app logs each request itself; the SDK's transport would log addresses and headers.
+    for name in ("uvicorn.access", "httpx", "httpcore", "retell"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@functools.cache
+def meter_provider() -> MeterProvider:
+    """The process's metrics, readable through prometheus_client's default registry."""
+    provider = MeterProvider(metric_readers=[PrometheusMetricReader()], resource=_resource())
+    metrics.set_meter_provider(provider)
+    return provider
+
+
+@functools.cache
+def tracer_provider() -> TracerProvider | None:
+    """The process's traces; None when nobody collects them."""
+    if not (
+        os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    ):
+        return None
+    # Only who exports pays for importing the exporter.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=_resource())
+    provider.add_span_processor(_RedactQuery())
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+class _RedactQuery(SpanProcessor):
+    """Filters such as `?to_number=` would put phone numbers into traces."""
+
+    @override
+    def on_start(self, span: Span, parent_context: object = None) -> None:
+        query = (span.attributes or {}).get("url.query")
+        if isinstance(query, str):
+            span.set_attribute("url.query", str(redact(query)))
+
+
+def _resource() -> Resource:
+    return Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "app")})
