@@ -9,6 +9,9 @@ from app.retellai.types import Call, CallGateway, WebhookEvent
 
 Handler = Callable[[Call | WebhookEvent, CallGateway], Awaitable[None]]
 
+OF_A_CALL = ("call_", "transfer_", "transcript_")
+"""How the names of events begin whose handlers are given a `Call`."""
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -18,6 +21,9 @@ async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
     Events of a call give the handler that `Call`; others, such as chats, the whole event.
     Raises what the handler raises.
     """
+    if event.call is None and event.event.startswith(OF_A_CALL):
+        log.warning("event_without_call", retell_event=event.event)
+        return
     handler: Handler | None = getattr(handlers, f"on_{event.event}", None)
     if handler is None or event.event == "inbound_call":
         log.debug("event_without_handler", retell_event=event.event)

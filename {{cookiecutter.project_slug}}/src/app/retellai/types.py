@@ -1,29 +1,50 @@
 """Requests, responses and events, in Retell's own words.
 
-What Retell sends is read tolerantly: unknown fields are kept, and words that Retell may add to
-(`call_status`, `disconnection_reason`, event names) are plain strings. A new word must never lose
-a call. Dispatch on `call_type`, as the SDK's own union mistakes one kind of call for the other when
-it meets a word it does not know. Times are Unix milliseconds.
+What Retell sends is read tolerantly: unknown fields are kept, words that Retell may add to
+(`call_status`, `disconnection_reason`, event names) are plain strings, and a field that cannot be
+read is left out: no oddity may lose a call. Dispatch on `call_type`, as the SDK's own union takes
+one kind of call for the other when it meets a word it does not know. Times are Unix milliseconds.
 """
 
 import hashlib
 import json
-from typing import Annotated, Any, Protocol, Self
+import math
+from typing import Annotated, Any, Protocol
 
 import phonenumbers
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
-    model_validator,
 )
 
 METADATA_LIMIT_BYTES = 50_000
 """Retell's limit for `metadata`, by its API reference."""
+METADATA_DEPTH = 20
+"""Deeper than anybody means it. JSON parsers, pydantic's among them, give up at some 200 levels."""
+
+
+def _json_text(value: object) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half a character (a lone surrogate)") from error
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return 1 + max((_depth(item) for item in value), default=0)
+    return 0
 
 
 def _as_e164(number: str) -> str:
@@ -51,9 +72,42 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")
 
 
 class _FromRetell(BaseModel):
-    """What Retell sent: unknown fields are kept and passed on."""
+    """What Retell sent: unknown fields are kept, and unreadable ones take their default."""
 
     model_config = ConfigDict(extra="allow")
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _leave_out_what_cannot_be_read(
+        cls, value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> object:
+        try:
+            return read(value)
+        except ValidationError:
+            field = cls.model_fields[info.field_name or ""]
+            if field.is_required():
+                raise
+            return field.get_default(call_default_factory=True, validated_data={})
+
+
+def _whole(value: object) -> object:
+    return round(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+Milliseconds = Annotated[int, BeforeValidator(_whole)]
+
+
+def _with(identity: str) -> BeforeValidator:
+    """Keep the items that can be told apart: one odd item must not hide the whole page."""
+
+    def keep(items: object) -> object:
+        if not isinstance(items, list):
+            return items
+        return [
+            item for item in items if isinstance(item, dict) and isinstance(item.get(identity), str)
+        ]
+
+    return BeforeValidator(keep)
 
 
 class CallAnalysis(_FromRetell):
@@ -76,9 +130,9 @@ class Call(_FromRetell):
     direction: str | None = None
     from_number: str | None = None
     to_number: str | None = None
-    start_timestamp: int | None = None
-    end_timestamp: int | None = None
-    duration_ms: int | None = None
+    start_timestamp: Milliseconds | None = None
+    end_timestamp: Milliseconds | None = None
+    duration_ms: Milliseconds | None = None
     disconnection_reason: str | None = None
     transcript: str | None = None
     recording_url: str | None = None
@@ -97,7 +151,7 @@ class Call(_FromRetell):
 class CallPage(_FromRetell):
     """One page of calls; these carry neither transcript nor recording."""
 
-    items: list[Call]
+    items: Annotated[list[Call], _with("call_id")]
     has_more: bool = False
     pagination_key: str | None = None
 
@@ -107,7 +161,7 @@ class WebCall(_FromRetell):
 
     call_id: str
     access_token: str
-    expires_at: int | None = None
+    expires_at: Milliseconds | None = None
 
 
 class Agent(_FromRetell):
@@ -122,7 +176,7 @@ class Agent(_FromRetell):
 class AgentPage(_FromRetell):
     """One page of agents."""
 
-    items: list[Agent]
+    items: Annotated[list[Agent], _with("agent_id")]
     has_more: bool = False
     pagination_key: str | None = None
 
@@ -156,30 +210,26 @@ class InboundCallAnswer(BaseModel):
 class WebhookEvent(_FromRetell):
     """One webhook: what happened, and the call (or chat) it happened to."""
 
-    event: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    event: Annotated[str, StringConstraints(min_length=1)]
     call: Call | None = None
     chat: dict[str, JsonValue] | None = None
-
-    @model_validator(mode="after")
-    def _events_of_calls_carry_their_call(self) -> Self:
-        if self.call is None and self.event.startswith(("call_", "transfer_", "transcript_")):
-            raise ValueError(f"{self.event} comes without the call it happened to")
-        return self
 
     @property
     def identity(self) -> str:
         """Two deliveries with the same identity are the same event.
 
-        A transfer may happen several times in one call, and a transcript is updated all the time:
-        these are told apart by what they carry. Retell gives events no id of their own.
+        Retell gives events no id of their own. One call has one start, one end and one analysis;
+        transfers are told apart by when and where to, transcripts and what has no subject by all
+        that they carry.
         """
         subject = self.call.call_id if self.call else (self.chat or {}).get("chat_id")
-        parts: list[Any] = [self.event, subject]
-        if self.call and self.event.startswith("transfer_"):
-            extra = self.call.model_extra or {}
-            parts += [extra.get("transfer_destination"), self.call.start_timestamp]
-        elif self.event == "transcript_updated":
-            parts.append(hashlib.sha256(self.model_dump_json().encode()).hexdigest())
+        parts: list[object] = [self.event, subject]
+        if subject is None or self.event == "transcript_updated":
+            everything = json.dumps(self.model_dump(), sort_keys=True, default=str)
+            parts.append(hashlib.sha256(everything.encode()).hexdigest())
+        elif self.call and self.event.startswith("transfer_"):
+            carried = (self.call.model_extra or {}) | (self.model_extra or {})
+            parts += [carried.get("transfer_destination"), self.call.start_timestamp]
         return json.dumps(parts)
 
 
@@ -211,9 +261,17 @@ class _Creation(BaseModel):
         if reserved := RESERVED_METADATA & metadata.keys():
             raise ValueError(f"{', '.join(sorted(reserved))}: reserved, choose another name")
         # The two names that the app adds take less than 200 bytes.
-        if len(json.dumps(metadata).encode()) > METADATA_LIMIT_BYTES - 200:
+        if _depth(metadata) > METADATA_DEPTH:
+            raise ValueError(f"nested deeper than {METADATA_DEPTH} levels")
+        if len(_json_text(metadata)) > METADATA_LIMIT_BYTES - 200:
             raise ValueError("longer than the 50 kB that Retell keeps")
         return metadata
+
+    @field_validator("retell_llm_dynamic_variables")
+    @classmethod
+    def _can_be_sent(cls, variables: dict[str, str] | None) -> dict[str, str] | None:
+        _json_text(variables)
+        return variables
 
 
 class PhoneCallRequest(_Creation):
@@ -284,13 +342,16 @@ class CallGateway(Protocol):
     """
 
     async def create_phone_call(
-        self, request: PhoneCallRequest, idempotency_key: str | None = None
+        self, request: PhoneCallRequest, idempotency_key: str, *, new_key: bool = False
     ) -> Call:
-        """Ring a phone: once for each `idempotency_key`, however often it is asked."""
+        """Ring a phone: once for each `idempotency_key`, however often it is asked.
+
+        `new_key` says that the key was made just now, so nobody can have used it before.
+        """
         ...
 
     async def create_web_call(
-        self, request: WebCallRequest, idempotency_key: str | None = None
+        self, request: WebCallRequest, idempotency_key: str, *, new_key: bool = False
     ) -> WebCall:
         """Register a call that a browser joins with the token in the answer."""
         ...
@@ -326,3 +387,16 @@ class EventSink(Protocol):
     async def accept(self, event: WebhookEvent) -> None:
         """Take charge of the event. Whatever this raises makes Retell send the event again."""
         ...
+
+
+def readable(body: bytes) -> bytes:
+    r"""JSON that any parser reads: half characters (`"\ud83c"` alone) become question marks.
+
+    A transcript that is cut inside an emoji holds one. JSON allows it; UTF-8 and pydantic do not.
+    """
+    if b"\\ud" not in body.lower():
+        return body
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
+    except ValueError:
+        return body
