@@ -5,7 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from dev.servers import serve
 from tests.conftest import Simulator, StartApp
 
 CALL = {"to_number": "+14155550123"}
@@ -76,6 +81,100 @@ def test_a_refusal_after_a_lost_answer_is_no_proof_that_nobody_was_rung(
 
     assert answer.status_code == 504
     assert len(simulator.rings()) == 1
+
+
+@pytest.mark.parametrize("status", [401, 402, 422, 429])
+def test_a_refusal_of_a_later_ask_does_not_settle_what_became_of_the_first(
+    app: httpx.Client, simulator: Simulator, status: int
+) -> None:
+    simulator.fail("create_phone_call", "drop_after_accept", times=3)
+    first = app.post("/api/calls", json=CALL, headers=KEY)
+    simulator.fail("create_phone_call", "status", status=status, times=3, retry_after=9)
+    # Retell would list the call; let it be too fresh to be listed.
+    simulator.change(list_lag_seconds=60)
+
+    second = app.post("/api/calls", json=CALL, headers=KEY)
+    simulator.control.delete("faults")
+    third = app.post("/api/calls", json=CALL, headers=KEY)
+
+    assert [first.status_code, second.status_code, third.status_code] == [504, 504, 201]
+    assert len(simulator.rings()) == 1
+
+
+def test_who_gave_no_key_is_told_one_that_makes_asking_again_safe(
+    app: httpx.Client, simulator: Simulator
+) -> None:
+    simulator.fail("create_phone_call", "drop_after_accept", times=3)
+    unknown = app.post("/api/calls", json=CALL)
+
+    key = unknown.json()["idempotency_key"]
+    again = app.post("/api/calls", json=CALL, headers={"Idempotency-Key": key})
+
+    assert (unknown.status_code, again.status_code) == (504, 201)
+    assert len(simulator.rings()) == 1
+
+
+def test_a_call_of_somebody_else_is_never_taken_for_the_one_asked_for(
+    start_app: StartApp,
+) -> None:
+    """Not even if Retell's list ignores the filter."""
+
+    async def list_calls(_: Request) -> Response:
+        return JSONResponse({"items": [{"call_id": "call_of_somebody_else"}], "has_more": False})
+
+    async def create(_: Request) -> Response:
+        return JSONResponse({"call_id": "call_mine"}, status_code=201)
+
+    routes = [
+        Route("/v3/list-calls", list_calls, methods=["POST"]),
+        Route("/v2/create-phone-call", create, methods=["POST"]),
+    ]
+    with serve(Starlette(routes=routes)) as retell:
+        answer = start_app(retell_base_url=retell).post("/api/calls", json=CALL, headers=KEY)
+
+    assert answer.json()["call_id"] == "call_mine"
+
+
+def test_the_same_request_in_another_spelling_is_the_same_request(
+    app: httpx.Client, simulator: Simulator
+) -> None:
+    spellings = ['{"a": 1, "b": 2}', '{"b": 2, "a": 1}']
+    answers = [
+        app.post(
+            "/api/calls",
+            content=f'{{"to_number": "+14155550123", "metadata": {metadata}}}',
+            headers=KEY | {"Content-Type": "application/json"},
+        )
+        for metadata in spellings
+    ]
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert len(simulator.rings()) == 1
+
+
+def test_another_default_number_does_not_make_it_another_request(
+    start_app: StartApp, simulator: Simulator
+) -> None:
+    first = start_app().post("/api/calls", json=CALL, headers=KEY)
+    second = start_app(retell_from_number="+14155550199").post("/api/calls", json=CALL, headers=KEY)
+
+    assert first.json()["call_id"] == second.json()["call_id"]
+    assert len(simulator.rings()) == 1
+
+
+def test_callers_with_different_api_keys_cannot_use_each_others_idempotency_keys(
+    start_app: StartApp, simulator: Simulator
+) -> None:
+    app = start_app(api_keys=["first-key", "second-key"])
+    calls = {
+        app.post("/api/calls", json=CALL, headers=KEY | {"Authorization": f"Bearer {key}"}).json()[
+            "call_id"
+        ]
+        for key in ("first-key", "second-key")
+    }
+
+    assert len(calls) == 2
+    assert len(simulator.rings()) == 2
 
 
 def test_asking_twice_with_one_key_rings_once_and_answers_the_same(

@@ -1,15 +1,24 @@
 """The API, against a simulator of Retell."""
 
+import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from app.retellai.types import Call, WebhookEvent
+from app import handlers
+from app.retellai.types import Call, CallGateway
+from dev.servers import serve
 from tests.conftest import Simulator, StartApp
 
+ENDED = {"ended"}
+DEEP = '{"x":' * 200 + "1" + "}" * 200
 CALL = {"to_number": "+14155550123"}
 
 
@@ -68,13 +77,21 @@ def test_without_any_number_to_call_from_the_caller_is_told_what_to_set(
         ({"to_number": "+14155550123", "retell_llm_dynamic_variables": {"n": None}}, "n"),
         ({"to_number": "+14155550123", "metadata": {"x": "é" * 26_000}}, "metadata"),
         ({"to_number": "+14155550123", "metadata": {"intent_id": "mine"}}, "metadata"),
+        ({"to_number": "+14155550123", "metadata": {"half": "\ud83c"}}, "metadata"),
+        ({"to_number": "+14155550123", "metadata": {"\ud83c": "half"}}, "metadata"),
+        ({"to_number": "+14155550123", "metadata": {"x": float("nan")}}, "metadata"),
+        ({"to_number": "+14155550123", "metadata": {"x": float("inf")}}, "metadata"),
+        ({"to_number": "+14155550123", "metadata": json.loads(DEEP)}, "metadata"),
+        ({"to_number": "+14155550123", "retell_llm_dynamic_variables": {"n": "\ud83c"}}, "n"),
         ({"to_number": "+14155550123", "override_agent_id": "a b"}, "override_agent_id"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_by_name_and_rings_nobody(
     app: httpx.Client, simulator: Simulator, body: dict[str, object], where: str
 ) -> None:
-    answer = app.post("/api/calls", json=body)
+    headers = {"Content-Type": "application/json"}
+
+    answer = app.post("/api/calls", content=json.dumps(body), headers=headers)
 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -85,6 +102,7 @@ def test_a_request_that_makes_no_sense_is_refused_by_name_and_rings_nobody(
 def test_calls_are_listed_page_by_page_and_filtered(app: httpx.Client) -> None:
     for order in ("A", "B", "B"):
         app.post("/api/calls", json=CALL | {"metadata": {"order": order}})
+    until(lambda: {call["call_status"] for call in app.get("/api/calls").json()["items"]} == ENDED)
 
     first = app.get("/api/calls", params={"limit": 2}).json()
     second = app.get("/api/calls", params={"pagination_key": first["pagination_key"]}).json()
@@ -152,21 +170,66 @@ def test_agents_and_concurrency_can_be_read(app: httpx.Client) -> None:
     assert concurrency["concurrency_limit"] == 20
 
 
-def test_an_unknown_word_from_retell_loses_no_call(app: httpx.Client) -> None:
-    call = Call.model_validate(
-        {
-            "call_id": "c",
-            "call_type": "hologram",
-            "call_status": "pondering",
-            "disconnection_reason": "user_beamed_up",
-            "new_field": {"deep": [1]},
-        }
-    )
-    event = WebhookEvent.model_validate({"event": "call_teleported", "call": call.model_dump()})
+ODD_CALL = {
+    "call_id": "call_odd",
+    "call_type": "hologram",
+    "call_status": "pondering",
+    "disconnection_reason": "user_beamed_up",
+    "new_field": {"deep": [1]},
+    "duration_ms": 1499.6,
+    "start_timestamp": "yesterday",
+    "transcript": "cut inside an emoji \ud83c",
+    "retell_llm_dynamic_variables": [],
+    "call_analysis": {"call_successful": "maybe", "call_summary": "fine"},
+}
 
-    assert call.call_status == "pondering"
-    assert event.call is not None
-    assert event.call.model_dump()["new_field"] == {"deep": [1]}
+
+def test_what_retell_says_oddly_is_read_as_far_as_it_can_be(start_app: StartApp) -> None:
+    async def answer(request: Request) -> Response:
+        listed = {"items": [ODD_CALL, {"no": "id"}, None], "has_more": False}
+        body = listed if "list" in request.url.path else ODD_CALL
+        return Response(json.dumps(body), media_type="application/json")
+
+    odd_retell = Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+    with serve(odd_retell) as url:
+        app = start_app(retell_base_url=url)
+        one = app.get("/api/calls/call_odd")
+        placed = app.post("/api/calls", json=CALL)
+        page = app.get("/api/calls")
+
+    assert (one.status_code, placed.status_code, page.status_code) == (200, 201, 200)
+    assert one.json()["call_status"] == "pondering"
+    assert one.json()["new_field"] == {"deep": [1]}
+    assert one.json()["duration_ms"] == 1500
+    assert one.json()["start_timestamp"] is None
+    assert one.json()["transcript"] == "cut inside an emoji ?"
+    assert one.json()["call_analysis"]["call_summary"] == "fine"
+    assert [call["call_id"] for call in page.json()["items"]] == ["call_odd"]
+
+
+def test_a_reader_who_changes_what_it_got_changes_nothing_for_others(
+    start_app: StartApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def meddle(call: Call, retell: CallGateway) -> None:
+        agent = await retell.get_agent("agent_receptionist")
+        agent.agent_name = "Somebody else"
+
+    monkeypatch.setattr(handlers, "on_call_ended", meddle)
+    app = start_app(cache_ttl_seconds=600)
+    before = app.get("/api/agents/agent_receptionist").json()
+    app.post("/api/calls", json=CALL)
+    until(lambda: app.get("/api/calls").json()["items"][0]["call_status"] == "ended")
+
+    assert app.get("/api/agents/agent_receptionist").json() == before
+
+
+def test_an_absurd_wait_is_not_passed_on(app: httpx.Client, simulator: Simulator) -> None:
+    simulator.fail("list_calls", "status", status=429, retry_after=10**12, times=3)
+
+    answer = app.get("/api/calls")
+
+    assert answer.status_code == 429
+    assert "retry-after" not in answer.headers
 
 
 def test_many_readers_of_one_call_cost_one_request(app: httpx.Client, simulator: Simulator) -> None:

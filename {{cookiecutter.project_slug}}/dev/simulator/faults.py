@@ -38,6 +38,9 @@ class Fault(BaseModel):
     status: int = Field(default=500, ge=400, le=599)
     """The answer of the fault `status`."""
 
+    message: str | None = None
+    """What that answer says; by default what Retell says with that status."""
+
     retry_after: float | None = Field(default=None, ge=0)
     """Sent with `status` as the Retry-After header."""
 
@@ -127,8 +130,10 @@ async def strike(fault: Fault, receive: Receive) -> Response | None:
         return None
     if fault.fault == "status":
         if fault.retry_after is None:
-            return error_response(fault.status)
-        return error_response(fault.status, headers={"Retry-After": f"{fault.retry_after:g}"})
+            return error_response(fault.status, fault.message)
+        return error_response(
+            fault.status, fault.message, headers={"Retry-After": f"{fault.retry_after:g}"}
+        )
     if fault.fault == "hang":
         try:
             async with asyncio.timeout(fault.seconds):

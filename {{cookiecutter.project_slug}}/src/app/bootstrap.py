@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from cashews import Cache
+from fastapi import APIRouter
 
 from app.dependencies import Engine
 from app.events import InProcessEvents
@@ -14,7 +15,12 @@ from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
 from app.settings import Settings
 
 CACHE_ENTRIES = 20_000
-"""Calls, agents, answers and handled events kept in memory; the oldest go first."""
+"""Entries of each of the two memories; what was not used for longest goes first."""
+DRAIN_SECONDS = 3.0
+"""What runs on after the server has waited for its requests gets this long, twice."""
+
+ENGINE_ROUTERS: list[APIRouter] = []
+"""Routes that this variant's engine brings along; yours go to `app.routes`."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,16 +33,19 @@ async def run_engine(settings: Settings) -> AsyncGenerator[Engine]:
         settings.retell_base_url,
         timeout_seconds=settings.retell_timeout_seconds,
     )
-    cache = Cache()
-    cache.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
+    # Apart, so that a crowd of readers cannot push out what must not be done twice.
+    reads, memory = Cache(), Cache()
+    for cache in (reads, memory):
+        cache.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
     gateway = DirectGateway(
         client,
-        cache,
+        reads,
+        memory,
         cache_ttl_seconds=settings.cache_ttl_seconds,
         from_number=settings.retell_from_number,
         allowed_countries=settings.allowed_countries,
     )
-    events = InProcessEvents(gateway, cache)
+    events = InProcessEvents(gateway, memory)
     first_look = asyncio.create_task(_try_the_key(client))
 
     async def readiness() -> dict[str, str]:
@@ -46,9 +55,10 @@ async def run_engine(settings: Settings) -> AsyncGenerator[Engine]:
         yield Engine(calls=gateway, events=events, readiness=readiness)
     finally:
         first_look.cancel()
-        await events.drain()
-        await gateway.drain()
-        await cache.close()
+        await events.drain(DRAIN_SECONDS)
+        await gateway.drain(DRAIN_SECONDS)
+        await reads.close()
+        await memory.close()
         await client.close()
 
 

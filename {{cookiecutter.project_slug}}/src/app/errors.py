@@ -1,5 +1,7 @@
 """Errors as RFC 9457 problem documents, with a stable `type` for each kind."""
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
@@ -10,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from typing_extensions import override
 
 from app.retellai.client import (
     RetellError,
@@ -77,6 +80,14 @@ class InternalError(Problem):
     title = "Something went wrong on our side"
 
 
+class HandlerFailed(Problem):
+    """The owner's handler raised; Retell is to send the event again."""
+
+    status = 500
+    kind = "handler-failed"
+    title = "The handler failed; send the event again"
+
+
 class BodyTooLong(Problem):
     """The body is longer than MAX_BODY_BYTES."""
 
@@ -142,6 +153,7 @@ class BadSignature(Problem):
 
 
 _OF_RETELL: dict[type[RetellError], tuple[int, str, str]] = {
+    RetellError: (502, "retell-failed", "Retell did not do what it was asked"),
     RetellNotFound: (404, "not-found", "Retell knows no such call or agent"),
     RetellRejected: (422, "retell-rejected", "Retell refused this request"),
     RetellUnauthorized: (502, "retell-unauthorized", "Retell refused this server's RETELL_API_KEY"),
@@ -152,7 +164,7 @@ _OF_RETELL: dict[type[RetellError], tuple[int, str, str]] = {
     RetellOutcomeUnknown: (
         504,
         "outcome-unknown",
-        "The call may have been placed; ask again with the same Idempotency-Key, and no other",
+        "The call may have been placed; ask again with the Idempotency-Key that stands here only",
     ),
 }
 
@@ -168,7 +180,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 _TITLES = {
     400: "The body cannot be read",
-    401: "An API key is needed",
+    401: "An API key is needed, or Retell's signature",
     403: "This number may not be called",
     404: "Not found",
     413: "The request is too long",
@@ -179,6 +191,15 @@ _TITLES = {
     503: "Retell cannot be reached, or gave no clear answer",
     504: "The outcome is unknown; ask again with the same Idempotency-Key",
 }
+
+
+class _ProblemResponse(JSONResponse):
+    media_type = PROBLEM_JSON
+
+    @override
+    def render(self, content: object) -> bytes:
+        # In ASCII, as a part of the request that is quoted here need not be text at all.
+        return json.dumps(content).encode()
 
 
 def problem_response(
@@ -198,9 +219,7 @@ def problem_response(
     }
     if detail is not None:
         document["detail"] = detail
-    return JSONResponse(
-        document | extra, status_code=status, headers=headers, media_type=PROBLEM_JSON
-    )
+    return _ProblemResponse(document | extra, status_code=status, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -215,14 +234,18 @@ async def _on_problem(_: Request, error: Exception) -> JSONResponse:
     return cast(Problem, error).response()
 
 
-async def _on_retell_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_retell_error(request: Request, error: Exception) -> JSONResponse:
     failure = cast(RetellError, error)
-    status, kind, title = _OF_RETELL[type(failure)]
+    status, kind, title = next(
+        _OF_RETELL[known] for known in type(failure).__mro__ if known in _OF_RETELL
+    )
     log.warning("retell_failed", kind=kind, error=str(failure), may_retry=failure.may_retry)
     extra: dict[str, object] = {"retell_status": failure.status, "may_retry": failure.may_retry}
+    if isinstance(failure, RetellOutcomeUnknown):
+        extra["idempotency_key"] = getattr(request.state, "idempotency_key", None)
     headers: dict[str, str] = {}
     if failure.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(failure.retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
     return problem_response(status, kind, title, str(failure), headers=headers, **extra)
 
 
@@ -239,6 +262,8 @@ async def _on_invalid_request(_: Request, error: Exception) -> JSONResponse:
 
 async def _on_http_exception(_: Request, error: Exception) -> JSONResponse:
     failure = cast(HTTPException, error)
+    if failure.status_code == BodyTooLong.status:
+        return BodyTooLong(failure.detail).response()
     return problem_response(
         failure.status_code,
         f"http-{failure.status_code}",

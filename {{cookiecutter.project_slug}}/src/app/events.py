@@ -8,6 +8,7 @@ import structlog
 from cashews import Cache
 
 from app.dispatch import dispatch
+from app.errors import HandlerFailed
 from app.gateway import DirectGateway
 from app.retellai.types import WebhookEvent
 from app.single_flight import SingleFlight
@@ -29,7 +30,8 @@ class InProcessEvents:
     async def accept(self, event: WebhookEvent) -> None:
         """Run the event's handler, or wait for its run that is under way.
 
-        Raises what the handler raises: then nothing is remembered, and the next delivery counts.
+        Raises `HandlerFailed` when the handler raises: then nothing is remembered, and the next
+        delivery counts.
         """
         key = f"handled:{event.identity}"
 
@@ -39,11 +41,16 @@ class InProcessEvents:
                 return
             if event.call is not None:
                 await self._gateway.forget_call(event.call.call_id)
-            await dispatch(event, self._gateway)
+            try:
+                await dispatch(event, self._gateway)
+            except Exception as error:
+                call_id = event.call.call_id if event.call else None
+                log.exception("handler_failed", retell_event=event.event, call_id=call_id)
+                raise HandlerFailed from error
             await self._cache.set(key, True, expire=HANDLED_TTL_SECONDS)
 
         await self._flight.run(key, handle)
 
-    async def drain(self) -> None:
-        """Wait for the handlers that are running."""
-        await self._flight.drain()
+    async def drain(self, seconds: float) -> None:
+        """Wait for the handlers that are running, for `seconds` at the most."""
+        await self._flight.drain(seconds)

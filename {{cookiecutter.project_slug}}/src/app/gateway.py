@@ -1,11 +1,12 @@
 """The monolith's engine: Retell in the request path, with what was learned kept in memory.
 
 There is no database; Retell is the record. Every phone call carries the id of its intent and a
-fingerprint of its request in its metadata, so an `Idempotency-Key` is honoured after a restart too.
+fingerprint of its request in its metadata, so an idempotency key is honoured after a restart too.
 """
 
+import copy
 import hashlib
-import uuid
+import json
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,7 +14,7 @@ from typing import Generic, TypeVar
 from cashews import Cache
 
 from app.errors import FromNumberMissing, IdempotencyKeyReused
-from app.retellai.client import RetellClient, RetellError
+from app.retellai.client import RetellClient, RetellError, RetellOutcomeUnknown
 from app.retellai.types import (
     INTENT_FINGERPRINT,
     INTENT_ID,
@@ -33,9 +34,10 @@ from app.single_flight import SingleFlight
 UNFINISHED_CALL_TTL_SECONDS = 1.0
 """A call that still changes is remembered just long enough to answer a crowd at once."""
 REPLAY_TTL_SECONDS = 24 * 3600.0
-"""How long the answer to an `Idempotency-Key` is replayed from memory."""
+"""How long the answer to an idempotency key is replayed from memory."""
 
 T = TypeVar("T")
+Creation = PhoneCallRequest | WebCallRequest
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class DirectGateway:
 
     Args:
         client: the one client; closed by who made it.
-        cache: where answers are kept.
+        reads: where what was read is kept.
+        memory: where the answers to idempotency keys are kept.
         cache_ttl_seconds: how long agents and finished calls are kept.
         from_number: the default caller id.
         allowed_countries: the countries that may be called, whoever asks.
@@ -59,27 +62,31 @@ class DirectGateway:
     def __init__(
         self,
         client: RetellClient,
-        cache: Cache,
+        reads: Cache,
+        memory: Cache,
         *,
         cache_ttl_seconds: float,
         from_number: str | None,
         allowed_countries: Collection[str],
     ) -> None:
         self._client = client
-        self._cache = cache
+        self._reads = reads
+        self._memory = memory
         self._ttl = cache_ttl_seconds
         self._from_number = from_number
         self._allowed_countries = allowed_countries
         self._flight = SingleFlight()
 
-    async def drain(self) -> None:
-        """Wait for the creations that are under way."""
-        await self._flight.drain()
+    async def drain(self, seconds: float) -> None:
+        """Wait for the creations that are under way, for `seconds` at the most."""
+        await self._flight.drain(seconds)
 
     async def create_phone_call(
-        self, request: PhoneCallRequest, idempotency_key: str | None = None
+        self, request: PhoneCallRequest, idempotency_key: str, *, new_key: bool = False
     ) -> Call:
         """Ring a phone: once for each `idempotency_key`, however often it is asked.
+
+        With `new_key`, nobody can have used the key before, and Retell is not asked for its call.
 
         Raises:
             DestinationNotAllowed: the number is in no country that may be called.
@@ -88,27 +95,44 @@ class DirectGateway:
             RetellError: see `RetellClient.create_phone_call`.
         """
         check_destination(request.to_number, self._allowed_countries)
-        if request.from_number is None:
-            if self._from_number is None:
-                raise FromNumberMissing
-            request = request.model_copy(update={"from_number": self._from_number})
-        intent_id = "call-" + _digest(idempotency_key or uuid.uuid4().hex)
-        fingerprint = _digest(request.model_dump_json())
+        from_number = request.from_number or self._from_number
+        if from_number is None:
+            raise FromNumberMissing
+        intent_id = "call-" + _digest(idempotency_key)
+        fingerprint = _fingerprint(request)
 
-        async def place() -> Call:
-            # A key that our caller chose may have been used before this process started.
-            if idempotency_key and (placed := await self._placed(intent_id)):
-                return placed
-            metadata = (request.metadata or {}) | {
-                INTENT_ID: intent_id,
-                INTENT_FINGERPRINT: fingerprint,
-            }
-            return await self._client.create_phone_call(request, intent_id, metadata)
+        async def answer() -> _Answered[Call]:
+            known: _Answered[Call] | None = await self._memory.get(intent_id)
+            if known is not None and (known.call is not None or known.fingerprint != fingerprint):
+                return known
+            await self._remember(intent_id, _Answered[Call](fingerprint, None))
+            metadata = {INTENT_ID: intent_id, INTENT_FINGERPRINT: fingerprint}
+            try:
+                # The key may have been used before this process started.
+                placed = None if new_key else await self._placed(intent_id)
+                call = placed or await self._client.create_phone_call(
+                    request.model_copy(update={"from_number": from_number}),
+                    intent_id,
+                    (request.metadata or {}) | metadata,
+                )
+            except RetellError as error:
+                if known is not None:
+                    # A refusal now says nothing about the phone that may have rung before.
+                    raise RetellOutcomeUnknown(error) from error
+                if not error.may_have_acted:
+                    await self._memory.delete(intent_id)
+                raise
+            answered = _Answered(_told(call, INTENT_FINGERPRINT) or fingerprint, call)
+            if new_key:  # nobody was told the key, so nobody can ask again
+                await self._memory.delete(intent_id)
+            else:
+                await self._remember(intent_id, answered)
+            return answered
 
-        return await self._once(intent_id, fingerprint, place)
+        return _agreed(await self._flight.run(intent_id, answer), fingerprint)
 
     async def create_web_call(
-        self, request: WebCallRequest, idempotency_key: str | None = None
+        self, request: WebCallRequest, idempotency_key: str, *, new_key: bool = False
     ) -> WebCall:
         """Register a web call; a repeated key is answered from memory, in this process only.
 
@@ -116,12 +140,19 @@ class DirectGateway:
             IdempotencyKeyReused: the key was used for another request.
             RetellError: see `RetellClient.create_web_call`.
         """
-        intent_id = "web-" + _digest(idempotency_key or uuid.uuid4().hex)
-        return await self._once(
-            intent_id,
-            _digest(request.model_dump_json()),
-            lambda: self._client.create_web_call(request),
-        )
+        intent_id = "web-" + _digest(idempotency_key)
+        fingerprint = _fingerprint(request)
+
+        async def answer() -> _Answered[WebCall]:
+            known: _Answered[WebCall] | None = await self._memory.get(intent_id)
+            if known is not None:
+                return known
+            answered = _Answered(fingerprint, await self._client.create_web_call(request))
+            if not new_key:
+                await self._remember(intent_id, answered)
+            return answered
+
+        return _agreed(await self._flight.run(intent_id, answer), fingerprint)
 
     async def get_call(self, call_id: str) -> Call:
         """Read one call; a finished one from memory."""
@@ -143,7 +174,7 @@ class DirectGateway:
     async def list_agents(self, limit: int = 50, pagination_key: str | None = None) -> AgentPage:
         """Read one page of agents, from memory if it is there."""
         return await self._read(
-            f"agents:{limit}:{pagination_key}",
+            f"agents:{limit}:{pagination_key or ''}",
             lambda: self._client.list_agents(limit, pagination_key),
             lambda _: self._ttl,
         )
@@ -164,58 +195,48 @@ class DirectGateway:
 
     async def forget_call(self, call_id: str) -> None:
         """Drop what is remembered of a call, as it has changed."""
-        await self._cache.delete(f"call:{call_id}")
+        self._flight.part(f"call:{call_id}")
+        await self._reads.delete(f"call:{call_id}")
 
     async def _read(
         self, key: str, load: Callable[[], Awaitable[T]], ttl: Callable[[T], float]
     ) -> T:
         async def load_and_keep() -> T:
             value = await load()
-            await self._cache.set(key, value, expire=ttl(value))
+            if self._flight.is_joinable(key):  # else it changed while it was read
+                await self._reads.set(key, value, expire=ttl(value))
             return value
 
-        kept: T | None = await self._cache.get(key)
-        return kept if kept is not None else await self._flight.run(key, load_and_keep)
+        kept: T | None = await self._reads.get(key)
+        value = kept if kept is not None else await self._flight.run(key, load_and_keep)
+        # Whoever changes what they got must not change what the next one gets.
+        return copy.deepcopy(value)
 
-    async def _once(
-        self, intent_id: str, fingerprint: str, create: Callable[[], Awaitable[T]]
-    ) -> T:
-        """Create once for an intent; who asks again, at once or later, gets the same answer."""
-
-        async def answer() -> _Answered[T]:
-            known: _Answered[T] | None = await self._cache.get(intent_id)
-            if known is not None and (known.call is not None or known.fingerprint != fingerprint):
-                return known
-            asked: _Answered[T] = _Answered(fingerprint, None)
-            await self._cache.set(intent_id, asked, expire=REPLAY_TTL_SECONDS)
-            try:
-                call = await create()
-            except RetellError as error:
-                if not error.may_have_acted:
-                    await self._cache.delete(intent_id)
-                raise
-            answered = _Answered(_fingerprint_of(call) or fingerprint, call)
-            await self._cache.set(intent_id, answered, expire=REPLAY_TTL_SECONDS)
-            return answered
-
-        answered = await self._flight.run(intent_id, answer)
-        if answered.call is None or answered.fingerprint != fingerprint:
-            raise IdempotencyKeyReused
-        return answered.call
+    async def _remember(self, intent_id: str, answered: _Answered[T]) -> None:
+        await self._memory.set(intent_id, answered, expire=REPLAY_TTL_SECONDS)
 
     async def _placed(self, intent_id: str) -> Call | None:
         """Find at Retell the call that an earlier process placed for this intent."""
-        page = await self._client.list_calls(
-            CallFilter(metadata=[f"{INTENT_ID}:{intent_id}"], limit=1)
-        )
-        return page.items[0] if page.items else None
+        page = await self._client.list_calls(CallFilter(metadata=[f"{INTENT_ID}:{intent_id}"]))
+        # Not every call that the filter lets through need be ours: look again.
+        return next((call for call in page.items if _told(call, INTENT_ID) == intent_id), None)
+
+
+def _agreed(answered: _Answered[T], fingerprint: str) -> T:
+    """The answer, if it was given to the same request."""
+    if answered.call is None or answered.fingerprint != fingerprint:
+        raise IdempotencyKeyReused
+    return copy.deepcopy(answered.call)
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _fingerprint_of(call: object) -> str | None:
-    metadata = call.metadata if isinstance(call, Call) else None
-    found = metadata.get(INTENT_FINGERPRINT) if isinstance(metadata, dict) else None
+def _fingerprint(request: Creation) -> str:
+    return _digest(json.dumps(request.model_dump(), sort_keys=True))
+
+
+def _told(call: Call, name: str) -> str | None:
+    found = call.metadata.get(name) if isinstance(call.metadata, dict) else None
     return found if isinstance(found, str) else None

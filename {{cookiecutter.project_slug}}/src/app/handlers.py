@@ -3,18 +3,19 @@
 This file keeps its place and these functions keep their signatures in every variant: when the
 project grows, what you write here moves along without a change.
 
-- A handler runs once for each event. If it raises, Retell sends the event again and the handler
-  runs again: so let it be safe to run twice (an upsert, not an insert).
+- A handler runs once for each event, as far as the app can tell. If it raises, or the app is
+  restarted, the event may come again: so let it be safe to run twice (an upsert, not an insert).
 - Events may be late, lost, or out of order: `call_ended` may come before `call_started`, and a call
   that never connects has no `call_started` at all. `call_analyzed` is the last one.
 - Have any other event by its name: `on_transfer_started`, `on_transcript_updated` and so on.
-- `retell` reads and places calls. Give a call that a handler places an `idempotency_key` made from
-  what it follows, and it rings once however often the handler runs:
+- `retell` reads and places calls. Make the `idempotency_key` of a call from what it follows, and it
+  rings once however often the handler runs:
 
-      await retell.create_phone_call(
-          PhoneCallRequest(to_number=call.to_number),
-          idempotency_key=f"follow-up-{call.call_id}",
-      )
+      if call.direction == "outbound" and call.to_number:
+          await retell.create_phone_call(
+              PhoneCallRequest(to_number=call.to_number),
+              idempotency_key=f"follow-up-{call.call_id}",
+          )
 """
 
 import structlog

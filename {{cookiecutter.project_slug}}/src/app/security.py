@@ -38,12 +38,11 @@ class Guard:
         matches = [hmac.compare_digest(candidate, known) for known in self._keys]
         return any(matches)
 
-    async def count(self, key: str) -> None:
-        """Count one request of a key. Raises `RateLimited`."""
-        name = hashlib.sha256(key.encode()).hexdigest()
-        if await self._limiter.hit(self._rate, name):
+    async def count(self, caller: str) -> None:
+        """Count one request of a caller. Raises `RateLimited`."""
+        if await self._limiter.hit(self._rate, caller):
             return
-        window = await self._limiter.get_window_stats(self._rate, name)
+        window = await self._limiter.get_window_stats(self._rate, caller)
         wait = max(1, math.ceil(window.reset_time - time.time()))
         raise RateLimited(f"Limit: {self._rate}", headers={"Retry-After": str(wait)})
 
@@ -52,14 +51,18 @@ async def authenticated(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
-    """Let callers with an API key through, at its rate. Raises `Unauthorized`, `RateLimited`."""
+    """Let callers with an API key through, at its rate; `request.state.caller` tells them apart.
+
+    Raises `Unauthorized`, `RateLimited`.
+    """
     guard: Guard = request.app.state.guard
     if credentials is None or not guard.knows(credentials.credentials):
         raise Unauthorized(
             "Send `Authorization: Bearer <key>` with one of API_KEYS",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    await guard.count(credentials.credentials)
+    request.state.caller = hashlib.sha256(credentials.credentials.encode()).hexdigest()
+    await guard.count(request.state.caller)
 
 
 Authenticated = Depends(authenticated)

@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
+import structlog
+
 T = TypeVar("T")
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class SingleFlight:
@@ -15,24 +19,42 @@ class SingleFlight:
     """
 
     def __init__(self) -> None:
-        self._running: dict[str, asyncio.Task[object]] = {}
+        self._running: set[asyncio.Task[object]] = set()
+        self._joinable: dict[str, asyncio.Task[object]] = {}
 
     async def run(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what `work` returns; raise what it raises."""
-        task = self._running.get(key)
+        """Return what `work` returns; raise what it raises. `work` must not ask for its own key."""
+        task = self._joinable.get(key)
         if task is None:
             task = asyncio.ensure_future(_awaited(work))
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._forget(key, done))
+            self._running.add(task)
+            self._joinable[key] = task
+            task.add_done_callback(lambda done: self._ended(key, done))
         return cast(T, await asyncio.shield(task))
 
-    async def drain(self) -> None:
-        """Wait until nothing runs any more."""
-        while self._running:
-            await asyncio.wait(self._running.values())
+    def part(self, key: str) -> None:
+        """Let who asks from now on start anew; who waits already gets what was begun."""
+        self._joinable.pop(key, None)
 
-    def _forget(self, key: str, task: asyncio.Task[object]) -> None:
-        del self._running[key]
+    def is_joinable(self, key: str) -> bool:
+        """Whether the work for a key is under way and has not been parted from."""
+        return key in self._joinable
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing runs any more; cancel what still runs after `seconds`."""
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running, timeout=seconds)
+        if late:
+            log.error("work_cut_off_at_shutdown", count=len(late), after_seconds=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late)
+
+    def _ended(self, key: str, task: asyncio.Task[object]) -> None:
+        self._running.discard(task)
+        if self._joinable.get(key) is task:
+            del self._joinable[key]
         if not task.cancelled():
             # Read, so that asyncio does not report an error that nobody waited for any more.
             task.exception()

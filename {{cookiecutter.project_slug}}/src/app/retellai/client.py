@@ -12,6 +12,7 @@ Importing the SDK takes about a second: this module is imported at start-up, nev
 """
 
 import email.utils
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
@@ -40,6 +41,7 @@ from app.retellai.types import (
     PhoneCallRequest,
     WebCall,
     WebCallRequest,
+    readable,
 )
 
 # Only aiohttp's own errors tell whether a request left. httpx-aiohttp 0.2.0 turns a refused
@@ -135,13 +137,13 @@ class RetellUnavailable(RetellError):
 class RetellOutcomeUnknown(RetellError):
     """A phone may or may not be ringing: every try ended without a clear answer.
 
-    Asking again with the same `idempotency_key` rings no second time.
+    Asking again with the same idempotency key rings no second time; with another one it may.
     """
 
     may_retry = True
     may_have_acted = True
 
-    def __init__(self, cause: RetellError, idempotency_key: str) -> None:
+    def __init__(self, cause: RetellError) -> None:
         super().__init__(
             cause.operation,
             f"{cause.said}; the call may have been placed",
@@ -149,7 +151,6 @@ class RetellOutcomeUnknown(RetellError):
             status=cause.status,
             retry_after=cause.retry_after,
         )
-        self.idempotency_key = idempotency_key
 
 
 class RetellClient:
@@ -188,7 +189,7 @@ class RetellClient:
             description="Duration of one request to Retell, by operation and outcome.",
         )
         self.state = "unknown"
-        """How the last request ended: `ok`, or the name of a `RetellError`. For `/readyz`."""
+        """How the last request ended: `ok`, `interrupted`, or the name of a `RetellError`."""
 
     async def close(self) -> None:
         """Close the connections. Requests that are under way fail."""
@@ -231,7 +232,7 @@ class RetellClient:
         except RetellError as error:
             # A later refusal proves nothing about an earlier try that got no answer.
             if may_be_ringing:
-                raise RetellOutcomeUnknown(error, idempotency_key) from error
+                raise RetellOutcomeUnknown(error) from error
             raise
 
     async def create_web_call(self, request: WebCallRequest) -> WebCall:
@@ -349,17 +350,29 @@ class RetellClient:
         self, operation: str, ask: Ask, parse: Parse[T], *, subject: str | None = None
     ) -> T:
         started = time.perf_counter()
-        outcome = "ok"
-        with tracer.start_as_current_span(f"retell.{operation}", kind=trace.SpanKind.CLIENT):
+        outcome = "interrupted"
+        # What Retell says may hold phone numbers: traces get the outcome's name, not its text.
+        with tracer.start_as_current_span(
+            f"retell.{operation}",
+            kind=trace.SpanKind.CLIENT,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
             try:
                 answer = await ask()
-                return parse(answer.http_response.content)
+                parsed = parse(readable(answer.http_response.content))
             except (APIError, ValidationError) as error:
                 failure = _as_retell_error(error, operation, subject)
                 outcome = type(failure).__name__
                 raise failure from error
+            else:
+                outcome = "ok"
+                return parsed
             finally:
                 self.state = outcome
+                span.set_attribute("retell.outcome", outcome)
+                if outcome != "ok":
+                    span.set_status(trace.StatusCode.ERROR)
                 self._duration.record(
                     time.perf_counter() - started,
                     {"retell.operation": operation, "retell.outcome": outcome},
@@ -378,9 +391,10 @@ def _as_retell_error(
     if not isinstance(error, APIStatusError):
         return RetellUnavailable(operation, "its answer could not be read", subject=subject)
     status = error.status_code
-    return _kind_of(status, subject)(
+    said = _said(error.body)
+    return _kind_of(status, operation, subject, said)(
         operation,
-        _said(error.body),
+        said,
         subject=subject,
         status=status,
         retry_after=_retry_after(error.response.headers),
@@ -395,16 +409,18 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _kind_of(status: int, subject: str | None) -> type[RetellError]:
+def _kind_of(status: int, operation: str, subject: str | None, said: str) -> type[RetellError]:
+    unknown = subject is not None and (
+        status == 404
+        or (status == 422 and (operation != "stop_call" or "cannot find" in said.lower()))
+    )
+    if unknown:
+        return RetellNotFound
     match status:
         case 401 | 403:
             return RetellUnauthorized
         case 402:
             return RetellPaymentRequired
-        case 404:
-            return RetellNotFound
-        case 422 if subject is not None:
-            return RetellNotFound
         case 429:
             return RetellRateLimited
         case 408 | 409:
@@ -426,7 +442,7 @@ def _said(body: object) -> str:
 def _retry_after(headers: httpx.Headers) -> float | None:
     """Seconds to wait by the `Retry-After` header, given as seconds or as a date (RFC 9110)."""
     value = headers.get("retry-after", "")
-    if value.replace(".", "", 1).isascii() and value.replace(".", "", 1).isdigit():
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value):
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)

@@ -5,9 +5,9 @@ Answers carry the fields that Retell sent, and no nulls for those that it did no
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 
-from app.dependencies import IdempotencyKey, RunningEngine
+from app.dependencies import RequestIntent, RunningEngine
 from app.errors import problems
 from app.retellai.types import (
     Agent,
@@ -16,6 +16,7 @@ from app.retellai.types import (
     CallFilter,
     CallPage,
     Concurrency,
+    Identifier,
     PhoneCallRequest,
     WebCall,
     WebCallRequest,
@@ -30,30 +31,26 @@ router = APIRouter(
 )
 
 
-CallId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-AgentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-
-
 @router.post(
     "/calls", status_code=201, responses=problems(403, 504), response_model_exclude_unset=True
 )
 async def create_call(
-    request: PhoneCallRequest, engine: RunningEngine, idempotency_key: IdempotencyKey = None
+    request: PhoneCallRequest, engine: RunningEngine, intent: RequestIntent
 ) -> Call:
     """Ring a phone. With an `Idempotency-Key`, ask again as often as needed: it rings once."""
-    return await engine.calls.create_phone_call(request, idempotency_key)
+    return await engine.calls.create_phone_call(request, intent.key, new_key=intent.is_new)
 
 
 @router.post("/web-calls", status_code=201, response_model_exclude_unset=True)
 async def create_web_call(
-    request: WebCallRequest, engine: RunningEngine, idempotency_key: IdempotencyKey = None
+    request: WebCallRequest, engine: RunningEngine, intent: RequestIntent
 ) -> WebCall:
     """Register a call that a browser joins with the access token in the answer."""
-    return await engine.calls.create_web_call(request, idempotency_key)
+    return await engine.calls.create_web_call(request, intent.key, new_key=intent.is_new)
 
 
 @router.get("/calls/{call_id}", responses=problems(404), response_model_exclude_unset=True)
-async def get_call(call_id: CallId, engine: RunningEngine) -> Call:
+async def get_call(call_id: Identifier, engine: RunningEngine) -> Call:
     """Read one call."""
     return await engine.calls.get_call(call_id)
 
@@ -65,7 +62,7 @@ async def list_calls(wanted: Annotated[CallFilter, Query()], engine: RunningEngi
 
 
 @router.post("/calls/{call_id}/stop", status_code=204, responses=problems(404))
-async def stop_call(call_id: CallId, engine: RunningEngine) -> None:
+async def stop_call(call_id: Identifier, engine: RunningEngine) -> None:
     """End a call that is going on."""
     await engine.calls.stop_call(call_id)
 
@@ -81,7 +78,7 @@ async def list_agents(
 
 
 @router.get("/agents/{agent_id}", responses=problems(404), response_model_exclude_unset=True)
-async def get_agent(agent_id: AgentId, engine: RunningEngine) -> Agent:
+async def get_agent(agent_id: Identifier, engine: RunningEngine) -> Agent:
     """Read one agent."""
     return await engine.calls.get_agent(agent_id)
 
