@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from retell.lib.webhook_auth import symmetric
 
 from app.settings import Settings
 from tests.conftest import API_KEY, RETELL_KEY, Simulator
@@ -74,7 +75,12 @@ def lines_until(process: subprocess.Popen[str], word: str) -> Iterator[str]:
         ({"ALLOWED_COUNTRIES": "US,XX"}, "ALLOWED_COUNTRIES"),
         ({"RATE_LIMIT": "often"}, "RATE_LIMIT"),
         ({"RETELL_FROM_NUMBER": "4155550100"}, "RETELL_FROM_NUMBER"),
+        ({"RATE_LIMIT": "0/minute"}, "RATE_LIMIT"),
+        ({"RATE_LIMIT": "10/second;60/minute"}, "RATE_LIMIT"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        ({"RETELL_API_KEY": "key_é"}, "RETELL_API_KEY"),
+        ({"API_KEYS": '["a","b"]'}, "API_KEYS"),
+        ({"RETELL_BASE_URL": "api.retellai.com"}, "RETELL_BASE_URL"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line_and_the_app_does_not_start(
@@ -98,6 +104,24 @@ def test_missing_settings_are_all_named_at_once(environment: dict[str, str]) -> 
     assert "  RETELL_API_KEY: " in output
     assert "  API_KEYS: " in output
     assert "Traceback" not in output
+
+
+def test_an_empty_variable_is_as_good_as_none_and_blanks_around_a_key_do_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "")
+    monkeypatch.setenv("RETELL_API_KEY", " key_1\n")
+    monkeypatch.setenv("API_KEYS", "one , two")
+    monkeypatch.setenv("LOG_LEVEL", "INFO")
+
+    settings = Settings(_env_file=None)
+
+    assert settings.retell_api_key.get_secret_value() == "key_1"
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two"]
+    assert settings.host == "127.0.0.1"
+    assert settings.allowed_countries == ["US"]
+    assert settings.log_level == "info"
 
 
 def test_a_full_port_is_named_in_one_line(environment: dict[str, str]) -> None:
@@ -158,6 +182,53 @@ def test_a_request_under_way_is_finished_when_the_app_is_stopped(
 
     assert process.returncode in STOPPED
     assert len(simulator.rings()) == 1
+
+
+HANGS = """
+import asyncio
+from app import handlers
+from app.__main__ import main
+
+async def hang(call, retell):
+    await asyncio.sleep(600)
+
+handlers.on_call_ended = hang
+import app.__main__, app.bootstrap
+app.__main__.STOP_SECONDS = 1
+app.bootstrap.DRAIN_SECONDS = 0.5
+main()
+"""
+
+
+def test_a_handler_that_hangs_cannot_keep_the_app_from_stopping(
+    environment: dict[str, str],
+) -> None:
+    command = [sys.executable, "-c", HANGS]
+    with subprocess.Popen(
+        command,
+        env=environment,
+        cwd=environment["PWD"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        *_, serving = lines_until(process, '"serving"')
+        list(lines_until(process, "startup complete"))
+        body = '{"event": "call_ended", "call": {"call_id": "call_1"}}'
+        signature = symmetric["sign"](body, RETELL_KEY, int(time.time() * 1000))
+        url = f"http://127.0.0.1:{json.loads(serving)['port']}/webhooks/retell"
+        with ThreadPoolExecutor(1) as pool:
+            headers = {"x-retell-signature": signature}
+            hanging = pool.submit(httpx.post, url, content=body, headers=headers, timeout=30)
+            while not hanging.running():
+                time.sleep(0.01)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            assert isinstance(hanging.exception(), httpx.HTTPError) or hanging.result().is_error
+        output, _ = process.communicate(timeout=20)
+
+    assert process.returncode in STOPPED
+    assert "work_cut_off_at_shutdown" in output
 
 
 def test_every_setting_is_explained_in_the_example_file() -> None:

@@ -5,17 +5,20 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import structlog
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from app.retellai.types import Call, CallAnalysis
 from app.telemetry import configure_logging, redact
 from dev.servers import serve
 from tests.conftest import API_KEY, RETELL_KEY, Simulator, StartApp
@@ -66,13 +69,48 @@ def test_no_log_line_holds_a_phone_number_a_transcript_a_token_or_a_key(lines: l
 
 @pytest.mark.parametrize(
     "text",
-    ["+14155550123", "%2B14155550123", "key_0123456789abc", "Bearer abc", "eyJhbGci.eyJzdWI.c2ln"],
+    [
+        "+14155550123",
+        "+1 415-555-0123",
+        "(415) 555-0123",
+        "%2B14155550123",
+        "key_0123456789abc",
+        "Bearer abc",
+        "bearer  abc",
+        "eyJhbGci.eyJzdWI.c2ln",
+    ],
 )
 def test_private_text_is_redacted_wherever_it_lies(text: str) -> None:
     hidden = json.dumps(redact({"a": [{"b": f"({text})"}], "c": ValueError(text)}))
 
-    assert text.removeprefix("Bearer ") not in hidden
+    assert text not in hidden
+    assert text.split()[-1] not in hidden
     assert hidden.count("[redacted]") == 2
+
+
+def test_a_call_that_is_logged_whole_shows_no_transcript_and_no_number() -> None:
+    call = Call.model_validate(
+        {
+            "call_id": "call_1",
+            "transcript": "my secret",
+            "from_number": "+14155550123",
+            "access_token": "t0ken",
+        }
+    )
+
+    hidden = json.dumps(redact({"call": call, "raw": b"+14155550123", "+14155550123": 1}))
+
+    assert "call_1" in hidden
+    for private in ("my secret", "4155550123", "t0ken"):
+        assert private not in hidden
+
+
+def test_a_value_that_pydantic_quotes_in_its_error_is_redacted() -> None:
+    with pytest.raises(ValidationError) as refused:
+        CallAnalysis.model_validate("my secret")
+
+    assert "my secret" in str(refused.value)
+    assert "my secret" not in str(redact(str(refused.value)))
 
 
 def test_what_is_not_private_is_left_alone() -> None:
@@ -109,16 +147,18 @@ def test_metrics_tell_requests_by_route_and_retell_by_operation(app: httpx.Clien
     assert 'retell_outcome="RetellNotFound"' in text
 
 
-def test_probes_answer_without_asking_retell(start_app: StartApp) -> None:
-    app = start_app(retell_base_url="http://127.0.0.1:9")
+def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Simulator) -> None:
+    app = start_app()
+    while not simulator.requests("get_concurrency"):  # the look at start-up
+        time.sleep(0.01)
 
     assert app.get("/healthz").json() == {"status": "ok"}
-    assert app.get("/readyz").status_code == 200
+    assert app.get("/readyz").json() == {"status": "ok", "retell": "ok"}
+    assert len(simulator.control.get("requests").json()) == 1
 
 
 TRACED = """
 import httpx, os
-from app import telemetry
 from app.main import create_app
 from app.settings import Settings
 from dev.servers import serve
@@ -128,7 +168,9 @@ with serve(create_app(settings)) as url:
     headers = {"Authorization": "Bearer " + os.environ["API_KEYS"]}
     answer = httpx.get(url + "/api/calls?to_number=%2B14155550123", headers=headers)
     assert answer.status_code == 200, answer.text
-telemetry.tracer_provider().force_flush()
+    httpx.get(url + "/api/calls/+14155550123", headers=headers)
+    refused = {"to_number": "+14155550123", "from_number": "+14155550124"}
+    httpx.post(url + "/api/calls", headers=headers, json=refused)
 """
 
 
@@ -141,6 +183,7 @@ def test_traces_are_exported_when_an_address_is_set(simulator: Simulator) -> Non
         return Response()
 
     collector = Starlette(routes=[Route("/v1/traces", collect, methods=["POST"])])
+    simulator.fail("create_phone_call", "status", status=400, message="+14155550123 is blocked")
     with serve(collector) as address:
         environment = os.environ | {
             "OTEL_EXPORTER_OTLP_ENDPOINT": address,
@@ -155,4 +198,6 @@ def test_traces_are_exported_when_an_address_is_set(simulator: Simulator) -> Non
     spans = b"".join(received)
     assert b"GET /api/calls" in spans
     assert b"retell.list_calls" in spans
+    assert b"retell.create_phone_call" in spans
+    assert b"RetellRejected" in spans
     assert b"4155550123" not in spans

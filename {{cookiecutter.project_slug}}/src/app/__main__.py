@@ -9,6 +9,9 @@ import uvicorn
 from app.main import create_app
 from app.settings import load_settings
 
+STOP_SECONDS = 20
+"""Requests that run when the app is stopped get this long. Kubernetes kills after 30 seconds."""
+
 
 def main() -> int:
     """Serve until stopped. Returns the exit status: 0, or 1 when the address cannot be had.
@@ -29,7 +32,7 @@ def main() -> int:
         host, port = listener.getsockname()[:2]
         structlog.stdlib.get_logger(__name__).info("serving", host=host, port=port)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=30
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=STOP_SECONDS
         )
         uvicorn.Server(config).run(sockets=[listener])
     return 0

@@ -1,12 +1,13 @@
 """The ASGI application. `python -m app` serves it."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from app import errors, telemetry
-from app.bootstrap import run_engine
+from app.bootstrap import ENGINE_ROUTERS, run_engine
 from app.retellai.middleware import BodyLimitMiddleware, RequestContextMiddleware
 from app.routes import ROUTERS
 from app.security import Guard
@@ -26,6 +27,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with run_engine(settings) as engine:
             app.state.engine = engine
             yield
+        await asyncio.to_thread(telemetry.flush)
 
     app = FastAPI(
         title="Voice calls",
@@ -44,6 +46,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestContextMiddleware)  # outermost: it logs whatever the others answer
     errors.install(app)
-    for router in ROUTERS:
+    for router in [*ROUTERS, *ENGINE_ROUTERS]:
         app.include_router(router)
     return app

@@ -3,9 +3,11 @@
 Add your own settings to `Settings`: a field `crm_url: str` is read from `CRM_URL`.
 """
 
+import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from limits import parse as parse_rate
+from limits import parse_many
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import (
     AfterValidator,
@@ -35,21 +37,30 @@ def _supported(country: str) -> str:
 
 
 def _rate(value: str) -> str:
-    parse_rate(value)
+    rates = parse_many(value)
+    if len(rates) != 1 or rates[0].amount < 1:
+        raise ValueError("write one rate of at least one request, such as 60/minute")
     return value
 
 
-def _filled(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().strip():
-        raise ValueError("must not be empty")
+def _plain(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    if not re.fullmatch(r"""[^\s"'\[\],\x00-\x20\x7f-\U0010ffff]+""", text):
+        raise ValueError("a key is plain ASCII, without spaces, quotes or brackets, and not empty")
+    return SecretStr(text)
+
+
+def _web_address(value: str) -> str:
+    if urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname:
+        raise ValueError("write a whole address, such as https://api.retellai.com")
     return value
 
 
-def _none_if_empty(value: object) -> object:
-    return None if value == "" else value
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
-Secret = Annotated[SecretStr, AfterValidator(_filled)]
+Secret = Annotated[SecretStr, AfterValidator(_plain)]
 Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
 Countries = Annotated[
     list[Annotated[str, AfterValidator(_supported)]], NoDecode, BeforeValidator(_split)
@@ -59,14 +70,16 @@ Countries = Annotated[
 class Settings(BaseSettings):
     """The settings of the app. Raises `pydantic.ValidationError` when one is missing or wrong."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
 
     retell_api_key: Secret
     """The key that calls Retell, and signs its webhooks if it is the one with the webhook badge."""
-    retell_base_url: str = "https://api.retellai.com"
+    retell_base_url: Annotated[str, AfterValidator(_web_address)] = "https://api.retellai.com"
     retell_webhook_keys: Secrets = []
     """Keys that may sign webhooks; empty: `retell_api_key`. Several during a rotation."""
-    retell_from_number: Annotated[PhoneNumber | None, BeforeValidator(_none_if_empty)] = None
+    retell_from_number: PhoneNumber | None = None
     """The number that calls come from when a request names none."""
     retell_timeout_seconds: float = Field(default=20.0, gt=0, le=120)
     """How long one try of one request to Retell may take."""
@@ -84,8 +97,10 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+        "info"
+    )
+    log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = "json"
 
     @model_validator(mode="after")
     def _sign_with_the_api_key_by_default(self) -> Self:
@@ -94,7 +109,7 @@ class Settings(BaseSettings):
 
 
 class SettingsError(SystemExit):
-    """The app cannot start; says in one line a variable what to set."""
+    """The app cannot start; says what to set, with a line for each variable."""
 
 
 def load_settings() -> Settings:
@@ -102,10 +117,9 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
-            for problem in error.errors()
-        ]
+        # One line for each variable, however many keys of a list are wrong.
+        found = {str(problem["loc"][0]).upper(): problem["msg"] for problem in error.errors()}
+        lines = [f"{name}: {what}" for name, what in found.items()]
         raise SettingsError(
             "The settings are not complete (see .env.example):\n  " + "\n  ".join(lines)
         ) from None

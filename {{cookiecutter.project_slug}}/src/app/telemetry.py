@@ -18,6 +18,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from pydantic import BaseModel
 from structlog.typing import EventDict, WrappedLogger
 from typing_extensions import override
 
@@ -25,23 +26,33 @@ _PRIVATE_FIELDS = re.compile(
     r"transcript|access_token|api_key|authorization|password|secret|signature|recording", re.I
 )
 _PRIVATE_TEXT = re.compile(
-    r"(?:\+|%2[Bb])[1-9]\d{6,14}"  # a phone number in E.164
+    r"(?:\+|%2[Bb])[1-9](?:[\s().-]{0,2}\d){6,14}"  # a phone number in E.164, however spaced
+    r"|\(\d{3}\) ?\d{3}-\d{4}"  # and as it is written in America
     r"|\bkey_\w{6,}"  # a Retell key
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+"  # a JSON web token, such as a web call's access token
-    r"|(?<=Bearer )\S+"
+    r"|(?<=[Bb]earer )\s*\S+"
+    r"|(?<=input_value=).*?(?=, input_type=)"  # what pydantic quotes when it refuses a value
 )
 REDACTED = "[redacted]"
 
 
 def redact(value: object) -> object:
-    """`value` without phone numbers, transcripts, tokens and keys, however deep they lie."""
+    """`value` without phone numbers, tokens, keys, and fields that are private by their name.
+
+    It looks into models, mappings and sequences, and at the text of everything else. A phone number
+    without a plus sign, or a transcript that is logged as plain text, it cannot know.
+    """
     if isinstance(value, str):
         return _PRIVATE_TEXT.sub(REDACTED, value)
+    if isinstance(value, BaseModel):
+        return redact(value.model_dump())
     if isinstance(value, dict):
         return {
-            key: REDACTED if _PRIVATE_FIELDS.search(str(key)) else redact(item)
+            redact(str(key)): REDACTED if _PRIVATE_FIELDS.search(str(key)) else redact(item)
             for key, item in value.items()
         }
+    if isinstance(value, bytes | bytearray):
+        return redact(repr(value))
     if isinstance(value, Sequence):
         return [redact(item) for item in value]
     if value is None or isinstance(value, bool | int | float):
@@ -132,21 +143,33 @@ def tracer_provider() -> TracerProvider | None:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=_resource())
-    provider.add_span_processor(_RedactQuery())
+    provider.add_span_processor(_RedactAddresses())
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return provider
 
 
-class _RedactQuery(SpanProcessor):
+def flush() -> None:
+    """Send the spans that wait. uvicorn ends a process by the signal that stopped it, and then
+    nothing that Python does at its exit is done any more.
+    """
+    if (provider := tracer_provider()) is not None:
+        provider.force_flush()
+
+
+class _RedactAddresses(SpanProcessor):
     """Filters such as `?to_number=` would put phone numbers into traces."""
 
     @override
     def on_start(self, span: Span, parent_context: object = None) -> None:
-        query = (span.attributes or {}).get("url.query")
-        if isinstance(query, str):
-            span.set_attribute("url.query", str(redact(query)))
+        for name in ("url.path", "url.query"):
+            value = (span.attributes or {}).get(name)
+            if isinstance(value, str):
+                span.set_attribute(name, str(redact(value)))
 
 
 def _resource() -> Resource:
-    return Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "app")})
+    found = Resource.create()
+    if str(found.attributes.get("service.name", "")).startswith("unknown_service"):
+        return found.merge(Resource({"service.name": "app"}))
+    return found

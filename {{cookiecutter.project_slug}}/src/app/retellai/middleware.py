@@ -14,11 +14,14 @@ from fastapi.routing import APIRoute
 from retell.lib import verify
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
 from app.errors import BadSignature, BodyTooLong, InternalError
+from app.retellai.types import readable
 
+_SIGNATURE = re.compile(r"v=[0-9]{1,16},d=[0-9a-f]{64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 log = structlog.stdlib.get_logger(__name__)
@@ -53,6 +56,8 @@ class RequestContextMiddleware:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                log.info("client_left", method=scope["method"], path=scope["path"])
             except Exception:
                 log.exception("unhandled_error", method=scope["method"], path=scope["path"])
                 if statuses:  # half an answer is out: only the server can break it off
@@ -114,7 +119,7 @@ class SignedRoute(APIRoute):
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's handler in the check. The handler raises `BadSignature`."""
+        """Wrap FastAPI's handler in the check, which raises `BadSignature`."""
         handle = super().get_route_handler()
 
         async def verified(request: Request) -> Response:
@@ -125,6 +130,8 @@ class SignedRoute(APIRoute):
                     "x-retell-signature does not fit the body and RETELL_WEBHOOK_KEYS, "
                     "or is older than 5 minutes"
                 )
+            # Where Starlette keeps a body that was read; FastAPI's guide replaces it so, too.
+            request._body = readable(body)
             return await handle(request)
 
         return verified
@@ -134,9 +141,10 @@ def signed_by_retell(body: bytes, signature: str | None, keys: Sequence[str]) ->
     """Whether one of `keys` signed exactly these bytes in the last five minutes.
 
     The SDK's `verify` wants text, takes an empty key for a good one, and raises on a missing
-    signature; hence what is checked first (SDK 6.2.13, `retell/lib/webhook_auth.py`).
+    signature and on a timestamp of thousands of digits; hence what is checked first (SDK 6.2.13,
+    `retell/lib/webhook_auth.py`).
     """
-    if not signature:
+    if not signature or not _SIGNATURE.fullmatch(signature):
         return False
     try:
         text = body.decode()
