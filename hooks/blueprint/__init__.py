@@ -1,0 +1,10 @@
+"""The engine behind the hooks: what to keep, where it lives, what is recorded.
+
+Cookiecutter's own interpreter runs it (Python 3.10 or newer) with nothing but the standard library.
+Every bake pays for its imports, and plain cookiecutter takes about 500 ms. So the slow ones are
+left out (``yaml`` 45 ms, ``dataclasses`` 14, ``pathlib`` and ``typing`` 4 each, for either hook)
+and the rarely needed ones are made where they are used.
+"""
+
+# The folder of the template that cookiecutter renders.
+TREE = "{{cookiecutter.project_slug}}"

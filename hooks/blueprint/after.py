@@ -1,0 +1,44 @@
+"""After rendering: turn the whole tree into the chosen variant, record it, say what comes next."""
+
+from __future__ import annotations
+
+import os
+
+from blueprint import manifest, record, tree
+from blueprint.errors import BlueprintError
+from blueprint.layout import Layout
+from blueprint.report import next_steps, path_below_shell
+from blueprint.speech import refuse, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def main(template: str, answers: Mapping[str, Any]) -> int:
+    """Return the exit code: 0 when the present folder holds a finished project."""
+    project = os.getcwd()
+    try:
+        variant = finish(template, project, answers)
+    except BlueprintError as error:
+        return refuse(error)
+    # cruft renders into folders of its own when it updates: commands would lead nowhere.
+    if "_output_dir" in answers or path_below_shell(project) is not None:
+        say(next_steps(project, answers, variant))
+    return 0
+
+
+def finish(template: str, project: str, answers: Mapping[str, Any]) -> manifest.Manifest:
+    """Turn the freshly rendered tree at `project` into the variant and return its manifest.
+
+    Raises:
+        ManifestError: the variant's manifest cannot be read.
+        LayoutError: the manifest does not fit the tree. Nothing was changed.
+    """
+    commit = record.TemplateCommit(template, answers)
+    variant = manifest.load(template, answers["variant"])
+    plan = Layout(variant).plan(tree.list_files(project))
+    tree.arrange(project, plan, variant)
+    record.write(project, answers, commit.get())
+    return variant

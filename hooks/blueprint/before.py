@@ -1,0 +1,53 @@
+"""Before rendering: refuse bad answers and folders that hold files, with nothing written."""
+
+from __future__ import annotations
+
+import os
+
+from blueprint import TREE
+from blueprint.answers import validate
+from blueprint.errors import BlueprintError, FolderNotEmptyError
+from blueprint.speech import refuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def main(template: str, answers: Mapping[str, Any]) -> int:
+    """Return the exit code: 0 when the project may be rendered into the present folder."""
+    try:
+        check(template, os.getcwd(), answers)
+    except BlueprintError as error:
+        return refuse(error)
+    return 0
+
+
+def check(template: str, project: str, answers: Mapping[str, Any]) -> None:
+    """Refuse what cannot be baked.
+
+    Raises:
+        AnswersRefusedError: at least one answer cannot be baked.
+        FolderNotEmptyError: the project's folder holds something already.
+    """
+    manifests = os.listdir(os.path.join(template, "variants"))
+    variants = [file.removesuffix(".yaml") for file in manifests if file.endswith(".yaml")]
+    with open(os.path.join(template, TREE, "pyproject.toml"), encoding="utf-8") as file:
+        pyproject = file.read()
+    validate(answers, variants, pyproject)
+    refuse_to_overwrite(project)
+
+
+def refuse_to_overwrite(project: str) -> None:
+    """Refuse a folder that holds anything: cookiecutter would overwrite it file by file.
+
+    Raises:
+        FolderNotEmptyError: the folder holds at least one file or folder.
+    """
+    if os.listdir(project):
+        raise FolderNotEmptyError(
+            f"{project} already has files, so nothing was written.\n"
+            "Regenerating a project is not built yet. Bake into another folder: give another "
+            "project_slug, or another folder with -o."
+        )

@@ -1,0 +1,21 @@
+"""What the engine refuses to do. The text of each error is the whole message for the person."""
+
+
+class BlueprintError(Exception):
+    """Base of every refusal: one clear message, exit code 1, no traceback."""
+
+
+class AnswersRefusedError(BlueprintError):
+    """One or more answers cannot be baked; the message names each of them."""
+
+
+class FolderNotEmptyError(BlueprintError):
+    """The target folder holds files that belong to somebody."""
+
+
+class ManifestError(BlueprintError):
+    """A manifest cannot be read; the message names the file and the line."""
+
+
+class LayoutError(BlueprintError):
+    """A manifest does not fit the tree; the message names the file and each row at fault."""

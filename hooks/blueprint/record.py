@@ -1,0 +1,112 @@
+"""The record ``.blueprint.json``: from which answers, variant and commit a project was baked.
+
+``cookiecutter --replay-file .blueprint.json`` reads it. It holds every answer but the variant, so
+that exactly this one is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from blueprint import TREE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from subprocess import Popen
+    from typing import Any
+
+RECORD = ".blueprint.json"
+
+RECORDED_ANSWERS = ("project_name", "project_slug", "description")
+
+# Always this name, never the path that was typed: every way of naming the template bakes the same.
+TEMPLATE_NAME = "gh:org/retell-blueprints"
+
+# What decides the bytes of a bake. A change here that is in no commit makes the commit unknown.
+BAKED_FROM = ("cookiecutter.json", "hooks", "variants", TREE)
+
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+def write(root: str, answers: Mapping[str, Any], commit: str | None) -> None:
+    """Write the record into the project at `root`."""
+    record = {
+        "cookiecutter": {key: answers[key] for key in RECORDED_ANSWERS},
+        "variant": answers["variant"],
+        "template": TEMPLATE_NAME,
+        "commit": commit,
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    with open(os.path.join(root, RECORD), "wb") as file:
+        file.write(f"{text}\n".encode())
+
+
+class TemplateCommit:
+    """The commit of the template. Asking git starts at once and takes its time meanwhile."""
+
+    def __init__(self, template: str, answers: Mapping[str, Any]) -> None:
+        self._template = template
+        self._known = answers.get("_commit")  # cruft tells it
+        # A folder inside a work tree is no template's root; its commit would say nothing.
+        self._is_work_tree = os.path.exists(os.path.join(template, ".git"))
+        ask = self._is_work_tree and not is_commit(self._known)
+        self._git = ask_git(template) if ask else None
+
+    def get(self) -> str | None:
+        """Return the commit, or None when it is unknown or the template has changes beyond it."""
+        if is_commit(self._known):
+            return str(self._known)
+        if self._is_work_tree:
+            return self._from_git()
+        return self._from_archive()
+
+    def _from_git(self) -> str | None:
+        if self._git is None:
+            return None
+        output, _ = self._git.communicate()
+        if self._git.returncode:
+            return None
+        lines = output.splitlines()
+        if any(not line.startswith("# ") for line in lines):
+            return None
+        commit = next((line[13:] for line in lines if line.startswith("# branch.oid ")), None)
+        return commit if is_commit(commit) else None
+
+    def _from_archive(self) -> str | None:
+        """Read the file in which ``git archive`` (and so every zip of the forge) put the commit."""
+        try:
+            with open(os.path.join(self._template, ".git_archival.txt"), encoding="utf-8") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return None
+        commit = text.strip().removeprefix("node: ")
+        return commit if is_commit(commit) else None
+
+
+def is_commit(value: object) -> bool:
+    """Tell whether `value` is a full git object name."""
+    return isinstance(value, str) and COMMIT.fullmatch(value) is not None
+
+
+def ask_git(template: str) -> Popen[str] | None:
+    """Start git's report on the template's work tree; None where there is no git."""
+    import subprocess
+
+    # A git hook or an editor may run us with variables that point git at another repository.
+    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    command = ("git", "--no-optional-locks", "--literal-pathspecs", "status", "--branch")
+    try:
+        return subprocess.Popen(
+            (*command, "--porcelain=v2", "--", *BAKED_FROM),
+            cwd=template,
+            env=own,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    except OSError:
+        return None

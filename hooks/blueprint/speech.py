@@ -1,0 +1,28 @@
+"""Saying something on a terminal of whatever encoding."""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from blueprint.errors import BlueprintError
+
+
+def refuse(error: BlueprintError) -> int:
+    """Print why nothing was baked and return the exit code."""
+    show(f"\n{error}\n", sys.stderr)
+    return 1
+
+
+def say(text: str) -> None:
+    """Print `text`."""
+    show(text, sys.stdout)
+
+
+def show(text: str, stream: TextIO) -> None:
+    """Print `text` on `stream`; characters that it cannot show are escaped."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

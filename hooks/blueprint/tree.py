@@ -1,0 +1,129 @@
+"""The files of a rendered project: listed, pruned, placed."""
+
+from __future__ import annotations
+
+import os
+
+from blueprint.modules import renames_by_project
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from blueprint.manifest import Manifest
+
+# A template that somebody works in holds these; they are no part of the tree.
+LEFTOVERS = frozenset(
+    {
+        "__pycache__",
+        ".DS_Store",
+        ".hypothesis",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".venv",
+    }
+)
+
+# Moved files wait here, so that two files may swap their places.
+WAITING_ROOM = ".blueprint-moving"
+
+
+def list_files(root: str) -> list[str]:
+    """Return every file of the tree below `root`, without leftovers, with forward slashes."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in LEFTOVERS)
+        prefix = inside(root, folder)
+        found += [prefix + name for name in sorted(files) if name not in LEFTOVERS]
+    return found
+
+
+def inside(root: str, folder: str) -> str:
+    """Return the path from `root` to `folder`, with forward slashes, the last one included."""
+    path = folder[len(root) :].replace(os.sep, "/").strip("/")
+    return f"{path}/" if path else ""
+
+
+def arrange(root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
+    """Turn the whole tree below `root` into a variant: prune, place, rewrite, tidy.
+
+    Args:
+        root: the project's folder. It must hold nothing but the freshly rendered tree.
+        plan: where each kept file goes; every other file is removed.
+        manifest: the variant, whose rows tell which modules have new names.
+    """
+    prune(root, plan)
+    place(root, plan)
+    follow(root, plan, manifest)
+    remove_empty_folders(root)
+
+
+def prune(root: str, plan: Mapping[str, str]) -> None:
+    """Remove every file that the plan does not keep; what is left over goes with them."""
+    for folder, _, files in os.walk(root):
+        prefix = inside(root, folder)
+        for name in files:
+            if prefix + name not in plan:
+                os.remove(os.path.join(folder, name))
+
+
+def place(root: str, plan: Mapping[str, str]) -> None:
+    """Move each file to its home."""
+    moved = [(source, home) for source, home in plan.items() if source != home]
+    if not moved:
+        return
+    waiting = os.path.join(root, WAITING_ROOM)
+    os.mkdir(waiting)
+    for number, (source, _) in enumerate(moved):
+        os.rename(os.path.join(root, source), os.path.join(waiting, str(number)))
+    for number, (_, home) in enumerate(moved):
+        target = os.path.join(root, home)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(os.path.join(waiting, str(number)), target)
+    os.rmdir(waiting)
+
+
+def follow(root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
+    """Rewrite the names of moved modules and files in every text file.
+
+    Prose with a row of its own (``README.monolith.md``) was written for its variant: it is left.
+    """
+    moves = [(row.source, row.destination) for row in manifest.place]
+    written_for_variant = {old for old, _ in moves if old.endswith(".md")}
+    projects = renames_by_project(moves, plan)
+    for source, home in plan.items():
+        if source in written_for_variant:
+            continue
+        # The innermost project comes first, the outer one, the empty string, last.
+        folder = next(folder for folder in projects if source.startswith(folder))
+        renames = projects[folder]
+        path = os.path.join(root, home)
+        text = read_text(path) if renames else None
+        if text is None or not renames.may_be_named_in(text):
+            continue
+        from blueprint.rewriting import rewrite
+
+        old, new = source.removeprefix(folder), home.removeprefix(folder)
+        rewritten = rewrite(renames, text, old, new)
+        if rewritten != text:
+            with open(path, "wb") as file:
+                file.write(rewritten.encode())
+
+
+def read_text(path: str) -> str | None:
+    """Return a file's text with its own line ends, or nothing when it is not UTF-8 text."""
+    with open(path, "rb") as file:
+        content = file.read()
+    if b"\0" in content:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def remove_empty_folders(root: str) -> None:
+    """Remove every folder below `root` that holds no file."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        if folder != root and not os.listdir(folder):
+            os.rmdir(folder)

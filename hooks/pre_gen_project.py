@@ -1,0 +1,22 @@
+"""Runs before anything is rendered: refuses what cannot be baked. The work is in ``blueprint``.
+
+Cookiecutter renders this file, then runs it in the project's folder by its own interpreter.
+"""
+
+import json
+import sys
+
+# Cookiecutter renders hooks while it works in the template's root, however the template was named.
+# `_repo_dir` is not enough: it is relative for a relative template, and cruft does not set it.
+# JSON as `tojson` writes it is ASCII and holds no single quote, so no answer can end these strings.
+TEMPLATE = json.loads(r'''{{ lipsum.__globals__.os.getcwd() | tojson }}''')
+ANSWERS = json.loads(r'''{{ cookiecutter | tojson }}''')
+
+# The template may be somebody's working tree: leave no __pycache__ there.
+sys.dont_write_bytecode = True
+sys.path.insert(0, f"{TEMPLATE}/hooks")
+
+from blueprint.before import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(TEMPLATE, ANSWERS))

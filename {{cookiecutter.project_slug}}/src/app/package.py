@@ -1,0 +1,1 @@
+"""A backend that places and receives AI phone calls with Retell AI."""
