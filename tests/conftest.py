@@ -1,0 +1,63 @@
+"""What the tests share: a committed copy of the template, people who bake, a baked project."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from filelock import FileLock
+
+from tests.baking import VARIANTS, Cook, copy_of_repository, run, three_variants, tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with this template as it is on disk now. Not to be written to."""
+    return copy_of_repository(tmp_path_factory.mktemp("git") / "template")
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small template of three variants with the real hooks. Not to be written to."""
+    return three_variants(tmp_path_factory.mktemp("toy") / "template")
+
+
+def new_cook(folder: Path) -> Cook:
+    """Return somebody who lives and bakes in `folder`."""
+    (folder / "home").mkdir()
+    (folder / "out").mkdir()
+    return Cook(folder / "home", folder / "out")
+
+
+@pytest.fixture
+def cook(tmp_path: Path) -> Cook:
+    """Somebody who bakes for one test."""
+    return new_cook(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def default_bake(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with the default answers. Not to be written to."""
+    return new_cook(tmp_path_factory.mktemp("default")).bake(template)
+
+
+@pytest.fixture(scope="session", params=VARIANTS)
+def installed(
+    request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A project of each variant with its environment, made once for all test processes."""
+    variant: str = request.param
+    own = tmp_path_factory.getbasetemp()
+    # Under xdist each process has a folder of its own below the one that they share.
+    shared = own.parent if hasattr(request.config, "workerinput") else own
+    folder = shared / f"installed-{variant}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            project = new_cook(folder).bake(template, variant=variant)
+            done = run(tool("uv"), "sync", cwd=project, home=folder / "home")
+            assert done.returncode == 0, done.stderr
+    return folder / "out" / "voice-app"

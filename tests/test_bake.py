@@ -1,0 +1,145 @@
+"""What a bake holds: exactly its files, no template text, and checks that pass in the project."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.baking import (
+    RENDERED,
+    ROOT,
+    TREE,
+    VARIANTS,
+    Cook,
+    commit_all,
+    environment,
+    files,
+    run,
+    snapshot,
+    tool,
+)
+
+# Where a project may speak of the tool that made it: its record, and where it says how to go on.
+MAY_NAME_COOKIECUTTER = {".blueprint.json", "README.md"}
+TEMPLATE_TEXT = re.compile(rb"\{\{\s*cookiecutter|\{%|\{#|\{\{cookiecutter")
+
+# Made by tools in a project that is used.
+MADE_BY_USE = {
+    ".venv",
+    ".git",
+    ".pytest_cache",
+    ".ruff_cache",
+    "__pycache__",
+    ".hypothesis",
+    "uv.lock",
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def bake(request: pytest.FixtureRequest, cook: Cook, template: Path) -> Path:
+    """A fresh project of each variant."""
+    variant: str = request.param
+    return cook.bake(template, variant=variant)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_files_are_exactly_the_expected_ones(variant: str, cook: Cook, template: Path):
+    listed = (ROOT / "tests" / "expected" / f"{variant}.txt").read_text(encoding="utf-8")
+    expected = {line for line in listed.splitlines() if line and not line.startswith("#")}
+    project = cook.bake(template, variant=variant)
+    assert files(project) == expected
+    folders = {str(parent) for path in expected for parent in Path(path).parents} - {"."}
+    assert set(snapshot(project)) - expected == folders
+
+
+def test_no_template_text_is_left(bake: Path):
+    for path in sorted(files(bake)):
+        content = (bake / path).read_bytes()
+        # Actions' own expressions look like ours, and are not.
+        assert not TEMPLATE_TEXT.search(content.replace(b"${{", b"")), path
+        if path not in MAY_NAME_COOKIECUTTER:
+            assert b"cookiecutter" not in content.lower(), path
+
+
+def test_what_needs_no_name_is_copied_byte_for_byte_with_its_mode(
+    default_bake: Path, template: Path
+):
+    tree, project = snapshot(template / TREE), snapshot(default_bake)
+    same = [path for path in project if path in tree and path not in RENDERED]
+    assert len(same) > len(tree) * 0.8
+    assert {path for path in same if project[path] != tree[path]} == {"src/app/__init__.py"}
+
+
+def test_every_file_ends_with_one_line_end(default_bake: Path):
+    for path in files(default_bake):
+        content = (default_bake / path).read_bytes()
+        assert not content or (content.endswith(b"\n") and not content.endswith(b"\n\n")), path
+
+
+def in_project(project: Path, *command: str) -> str:
+    """Run a command in a project's own environment; it must succeed. Return what it said."""
+    done = run(tool("uv"), "run", *command, cwd=project, home=project.parent.parent / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_project_is_linted_and_formatted(installed: Path):
+    assert "warning" not in in_project(installed, "ruff", "check").lower()
+    assert "warning" not in in_project(installed, "ruff", "format", "--check").lower()
+
+
+def test_a_project_is_typed_without_an_error_or_a_warning(installed: Path):
+    said = in_project(installed, "pyrefly", "check")
+    assert "0 errors" in said
+    assert "WARN" not in said
+
+
+def test_a_project_passes_its_own_tests_without_a_warning(installed: Path):
+    said = in_project(installed, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider")
+    assert re.search(r"\d+ passed", said)
+    assert not re.search(r"warning|skipped|xfailed|deselected", said), said
+
+
+def test_a_project_passes_its_own_hooks(installed: Path, cook: Cook):
+    project = cook.out / "voice-app"
+    shutil.copytree(installed, project, ignore=shutil.ignore_patterns(*MADE_BY_USE - {"uv.lock"}))
+    commit_all(project)
+    before = snapshot_of_sources(project)
+    done = run(tool("uv"), "run", "prek", "run", "--all-files", cwd=project, home=cook.home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Failed" not in done.stdout
+    assert snapshot_of_sources(project) == before
+
+
+def snapshot_of_sources(project: Path) -> dict[str, bytes]:
+    """Return the contents of a used project's own files."""
+    return {
+        path.relative_to(project).as_posix(): path.read_bytes()
+        for path in project.rglob("*")
+        if path.is_file() and not MADE_BY_USE.intersection(path.relative_to(project).parts)
+    }
+
+
+def test_the_dockerfile_is_clean(bake: Path, cook: Cook):
+    done = run(tool("hadolint"), "Dockerfile", cwd=bake, home=cook.home)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_yaml_files_are_clean(bake: Path, cook: Cook):
+    rules = "{extends: default, rules: {line-length: {max: 120}, document-start: disable}}"
+    done = run(tool("yamllint"), "--strict", "-d", rules, ".", cwd=bake, home=cook.home)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_project_needs_nothing_of_this_repository(installed: Path):
+    own = environment(installed, installed.parent.parent / "home")
+    assert "VIRTUAL_ENV" not in own
+    said = in_project(installed, "python", "-c", "import app, sys; print(app.__file__, sys.prefix)")
+    module, prefix = said.split()[-2:]
+    assert Path(module) == installed / "src/app/__init__.py"
+    assert Path(prefix) == installed / ".venv"
+    assert sys.prefix not in said

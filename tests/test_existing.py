@@ -1,0 +1,104 @@
+"""Somebody's files are never touched, and a bake without hooks says that it is unfinished."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.baking import ROOT, TREE, Cook, files, run, snapshot, tool
+
+# An owner's edits: changed, added, deleted and private files.
+EDITS = {
+    "src/app/handlers.py": b"# mine\r\n",
+    "src/app/orders.py": b"X = 1",
+    "README.md": b"mine\n",
+    ".env": b"RETELL_API_KEY=secret\n",
+    "data/calls.db": b"\x00\xff",
+}
+
+
+@pytest.fixture
+def owned(cook: Cook, template: Path) -> Path:
+    """A project that its owner has worked on."""
+    project = cook.bake(template)
+    for path, content in EDITS.items():
+        (project / path).parent.mkdir(exist_ok=True)
+        (project / path).write_bytes(content)
+    (project / "src/app/settings.py").chmod(0o600)
+    (project / "Dockerfile").unlink()
+    return project
+
+
+@pytest.mark.parametrize("options", [("-f",), ("-f", "-s"), ("-s",), ()], ids=" ".join)
+def test_an_existing_project_is_refused_and_not_touched(
+    options: tuple[str, ...], cook: Cook, template: Path, owned: Path
+):
+    before = snapshot(cook.out)
+    done = cook.cookiecutter(template, "--no-input", *options)
+    assert done.returncode == 1
+    assert snapshot(cook.out) == before
+    if "-f" in options:
+        assert f"{owned} already has files, so nothing was written." in done.stderr
+        assert "Regenerating a project is not built yet." in done.stderr
+    else:  # cookiecutter's own refusal
+        assert "already exists" in done.stdout
+
+
+def test_even_one_foreign_file_is_enough_to_refuse(cook: Cook, template: Path):
+    (cook.out / "voice-app").mkdir()
+    (cook.out / "voice-app" / ".keep").touch()
+    done = cook.cookiecutter(template, "--no-input", "-f")
+    assert done.returncode == 1
+    assert files(cook.out) == {"voice-app/.keep"}
+
+
+def test_a_bad_answer_does_not_remove_an_existing_folder(cook: Cook, template: Path, owned: Path):
+    before = snapshot(cook.out)
+    done = cook.cookiecutter(template, "--no-input", "-f", "description=a\nb")
+    assert done.returncode == 1
+    assert snapshot(cook.out) == before
+    assert owned.exists()
+
+
+@pytest.fixture
+def unpruned(cook: Cook, template: Path) -> Path:
+    """The whole tree, baked without hooks."""
+    done = cook.cookiecutter(template, "--no-input", "--accept-hooks", "no")
+    assert done.returncode == 0, done.stderr
+    return cook.out / "voice-app"
+
+
+def test_a_bake_without_hooks_says_so_in_its_readme(unpruned: Path, template: Path):
+    assert files(unpruned) == files(template / TREE)
+    readme = (unpruned / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith("# Voice App was not finished\n")
+    assert "hooks were refused" in readme
+    assert "Bake it again and accept the hooks" in readme
+
+
+def test_a_bake_without_hooks_says_so_when_started(unpruned: Path):
+    code = "import app.settings; print('started')"
+    done = run(
+        sys.executable, "-B", "-c", code,
+        cwd=unpruned, home=unpruned, PYTHONPATH=str(unpruned / "src"),
+    )  # fmt: skip
+    assert "This project was not pruned: the template's hooks were refused." in done.stderr
+
+
+def test_a_bake_without_hooks_runs(unpruned: Path, cook: Cook):
+    done = run(
+        tool("uv"), "run", "--python", sys.executable, "python", "-m", "dev", "demo",
+        cwd=unpruned, home=cook.home,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "This project was not pruned" in done.stderr + done.stdout
+
+
+def test_a_finished_project_says_nothing_of_the_kind(default_bake: Path):
+    for path in files(default_bake):
+        assert b"not pruned" not in (default_bake / path).read_bytes(), path
+    assert (default_bake / "src/app/__init__.py").read_bytes() == (
+        ROOT / TREE / "src/app/package.py"
+    ).read_bytes()

@@ -1,0 +1,76 @@
+"""Reading manifests: what they say, and errors that name file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from blueprint.errors import ManifestError
+from blueprint.manifest import load, parse
+from tests.baking import ROOT, VARIANTS
+
+TOY = ROOT / "tests" / "fixtures" / "three-variants"
+EVERY_MANIFEST = [
+    *(ROOT / "variants" / f"{name}.yaml" for name in VARIANTS),
+    *sorted((TOY / "variants").glob("*.yaml")),
+]
+
+GOOD = (TOY / "variants" / "service-layer.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", EVERY_MANIFEST, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_a_manifest_means_to_the_engine_what_it_means_to_a_yaml_library(path: Path):
+    theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
+    ours = load(str(path.parent.parent), path.stem)
+    assert path.stem == ours.name
+    assert {
+        "name": ours.name,
+        "title": ours.title,
+        "summary": ours.summary,
+        "audience": ours.audience,
+        "fits": ours.fits,
+        "keep": [row.path for row in ours.keep],
+        "place": {row.source: row.destination for row in ours.place},
+        "steps": list(ours.steps),
+    } == theirs
+
+
+def test_each_row_knows_its_line():
+    lines = GOOD.splitlines()
+    for row in parse(GOOD, "variants/x.yaml").keep:
+        assert row.path in lines[row.line - 1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title: Service layer\n", "", "variants/x.yaml: the field 'title' is missing"),
+        ("name: service-layer", "nmae: x", "variants/x.yaml, line 2: not understood: 'nmae: x'"),
+        ("  - dev/", "  dev/", "line 18: not understood: '  dev/'"),
+        ("  - dev/", "  - ../dev/", "line 18: '../dev/' is not a plain path"),
+        ("  - dev/", "  - /dev/", "line 18: '/dev/' is not a plain path"),
+        ("  - dev/", "  - dev//x", "line 18: 'dev//x' is not a plain path"),
+        ("  - dev/", "  - Dockerfile", "line 18: the keep row 'Dockerfile' is already at line 16"),
+        ("/retell.py", "/", "line 37: 'src/app/retellai/middleware.py' and 'src/app/middleware/'"),
+        (
+            ": src/app/middleware/retell.py",
+            ": ../outside.py",
+            "line 37: '../outside.py' is not a plain path inside the project",
+        ),
+        ("  team: 5-20\n", "", "'fits' must have exactly these facts: team, daily_users"),
+        ("steps:", "keep:", "line 39: the field 'keep' is repeated"),
+    ],
+)
+def test_a_broken_manifest_is_refused_by_file_and_line(old: str, new: str, message: str):
+    assert old in GOOD
+    with pytest.raises(ManifestError) as refusal:
+        parse(GOOD.replace(old, new, 1), "variants/x.yaml")
+    assert str(refusal.value).startswith("variants/x.yaml")
+    assert message in str(refusal.value)
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path):
+    with pytest.raises(ManifestError, match=r"variants/nope\.yaml does not exist"):
+        load(str(tmp_path), "nope")

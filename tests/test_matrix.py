@@ -1,0 +1,125 @@
+"""The decision matrix is told once, in the manifests; question and READMEs repeat it exactly."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from blueprint.layout import Layout
+from blueprint.manifest import Manifest, load
+from blueprint.tree import list_files
+from tests.baking import ROOT, TREE, VARIANTS
+
+QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+MANIFESTS = [load(str(ROOT), name) for name in QUESTIONS["variant"]]
+
+# How the matrix spells the facts of the manifests.
+FACTORS = {
+    "Team Size": "team",
+    "DAU": "daily_users",
+    "Deployment Frequency": "releases",
+    "Failure Isolation": "failure_isolation",
+    "Operational Complexity": "complexity",
+    "Time to Market": "time_to_market",
+}
+READMES = ["README.md", *(f"{TREE}/README.{name}.md" for name in VARIANTS)]
+
+
+def label(manifest: Manifest) -> str:
+    """Return how the question offers a variant."""
+    fits = manifest.fits
+    return (
+        f"{manifest.title}: team of {fits['team']}, {fits['daily_users']} daily users, "
+        f"{fits['releases'].lower()} releases, "
+        f"failure isolation {fits['failure_isolation'].lower()}, "
+        f"complexity {fits['complexity'].lower()}, "
+        f"time to market {fits['time_to_market'].lower()}"
+    )
+
+
+def matrix(readme: str) -> dict[str, dict[str, str]]:
+    """Return the first table of a README that compares the variants: title, factor, value."""
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in readme.splitlines()
+        if line.startswith("|")
+    ]
+    start = next(number for number, row in enumerate(rows) if row[0] == "Factor")
+    titles = rows[start][1:]
+    found: dict[str, dict[str, str]] = {title.lower(): {} for title in titles}
+    for row in rows[start + 2 :]:
+        if row[0] not in FACTORS:
+            break
+        for title, value in zip(titles, row[1:], strict=True):
+            found[title.lower()][row[0]] = value
+    return found
+
+
+def test_the_question_offers_exactly_the_variants_that_exist_the_simplest_first():
+    assert sorted(QUESTIONS["variant"]) == VARIANTS
+    assert QUESTIONS["variant"][0] == "monolith"
+    labels = QUESTIONS["__prompts__"]["variant"]
+    assert set(labels) - {"__prompt__"} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.name)
+def test_the_questions_labels_say_what_the_manifests_say(manifest: Manifest):
+    assert QUESTIONS["__prompts__"]["variant"][manifest.name] == label(manifest)
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_readmes_matrix_says_what_the_manifests_say(readme: str):
+    told = matrix((ROOT / readme).read_text(encoding="utf-8"))
+    for manifest in MANIFESTS:
+        assert told[manifest.title.lower()] == {
+            factor: manifest.fits[fact] for factor, fact in FACTORS.items()
+        }
+
+
+def test_every_question_has_a_readable_label_and_the_variant_comes_last():
+    asked = [key for key in QUESTIONS if not key.startswith("_")]
+    assert asked == ["project_name", "project_slug", "description", "variant"]
+    assert list(QUESTIONS["__prompts__"]) == asked
+
+
+def pattern_matches(path: str) -> bool:
+    """Tell whether cookiecutter would copy `path` without rendering it."""
+    from fnmatch import fnmatch
+
+    return any(fnmatch(path, pattern) for pattern in QUESTIONS["_copy_without_render"])
+
+
+def test_only_files_that_need_the_name_are_rendered():
+    tree = list_files(str(ROOT / TREE))
+    rendered = {path for path in tree if not pattern_matches(path)}
+    assert rendered == {"pyproject.toml", "README.md", *(f"README.{name}.md" for name in VARIANTS)}
+    for path in rendered:
+        assert "{{ cookiecutter." in (ROOT / TREE / path).read_text(encoding="utf-8"), path
+
+
+def test_no_pattern_for_copying_matches_a_folder():
+    # Cookiecutter removes a matching folder before it copies.
+    folders = {
+        str(parent) for path in list_files(str(ROOT / TREE)) for parent in Path(path).parents
+    }
+    assert {folder for folder in folders if pattern_matches(folder)} == set()
+
+
+def test_no_name_in_the_tree_needs_rendering():
+    assert [path for path in list_files(str(ROOT / TREE)) if re.search(r"[{}]", path)] == []
+
+
+def test_no_file_of_the_tree_is_executable():
+    # A zip archive loses the permission on its way through cookiecutter, so bakes would differ.
+    modes = {
+        path: (ROOT / TREE / path).stat().st_mode & 0o111 for path in list_files(str(ROOT / TREE))
+    }
+    assert {path for path, mode in modes.items() if mode} == set()
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.name)
+def test_every_variant_has_a_readme_of_its_own(manifest: Manifest):
+    assert Layout(manifest).destination(f"README.{manifest.name}.md") == "README.md"
