@@ -232,8 +232,11 @@ def test_an_absurd_wait_is_not_passed_on(app: httpx.Client, simulator: Simulator
     assert "retry-after" not in answer.headers
 
 
-def test_many_readers_of_one_call_cost_one_request(app: httpx.Client, simulator: Simulator) -> None:
+def test_many_readers_of_one_call_cost_one_request(
+    app: httpx.Client, simulator: Simulator, handled: list[tuple[str, str]]
+) -> None:
     call_id = app.post("/api/calls", json=CALL).json()["call_id"]
+    until(lambda: len(handled) == 3)
     until(lambda: "call_analysis" in app.get(f"/api/calls/{call_id}").json())
     app.get(f"/api/calls/{call_id}")
     before = len(simulator.requests("retrieve_call"))
