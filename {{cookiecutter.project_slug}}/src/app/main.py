@@ -21,10 +21,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     telemetry.configure_logging(settings.log_level, settings.log_format)
+    # Made here and not in the lifespan, so that a wrong setting is told before anything is started.
+    engine_running = run_engine(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with run_engine(settings) as engine:
+        async with engine_running as engine:
             app.state.engine = engine
             yield
         await asyncio.to_thread(telemetry.flush)
