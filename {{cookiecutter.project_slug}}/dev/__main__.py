@@ -7,17 +7,18 @@ from collections.abc import Mapping
 
 from dotenv import dotenv_values
 
-from dev.processes import ROOT, Process, ProcessError, run
-from dev.servers import stop_signals
+from dev import stack
+from dev.processes import ROOT, Process, ProcessError, Surroundings, run
+from dev.servers import HOST, stop_signals
 
 SIMULATOR_KEY = "key_dev"
 API_KEY = "dev-key"
 FROM_NUMBER = "+14155550100"
 WATCH_SECONDS = 0.5
-DESCRIPTION = """\
-Starts the Retell simulator and the app, prints their addresses, and stops both on Ctrl-C.
+DESCRIPTION = f"""\
+Starts {stack.WHAT}, prints the addresses, and stops everything on Ctrl-C.
 No real call can be placed: the app is always pointed at the simulator.
-`python -m dev demo` places one call on free ports, prints what happened, and ends."""
+`python -m dev demo` places calls on free ports, prints what happened, and ends."""
 
 
 def main() -> int:
@@ -28,49 +29,28 @@ def main() -> int:
         from dev.demo import demo
 
         return demo()
+    app_url, simulator_url = (
+        f"http://{HOST}:{port}" for port in (options.port, options.simulator_port)
+    )
+    told = app_environment(options.port, simulator_url)
     try:
-        with stop_signals() as stop, run(processes(options)) as running:
-            running.wait_until_healthy(stop)
-            if not stop.is_set():
-                print(table(processes(options)), flush=True)
-            while not stop.wait(WATCH_SECONDS):
-                running.check()
+        with stop_signals() as stop, stack.surround(options, told) as around:
+            started = [
+                *around.before,
+                _simulator(options, app_url),
+                _app(options, told | dict(around.environment)),
+                *around.beside,
+            ]
+            with run(started, stop) as running:
+                running.wait_until_healthy(stop)
+                if not stop.is_set():
+                    print(table(started, around), flush=True)
+                while not stop.wait(WATCH_SECONDS):
+                    running.check()
     except ProcessError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-def processes(options: argparse.Namespace) -> list[Process]:
-    """What `python -m dev` starts, in this order."""
-    app_url = f"http://127.0.0.1:{options.port}"
-    simulator = Process(
-        name="simulator",
-        command=[
-            *(sys.executable, "-m", "dev.simulator"),
-            *("--port", str(options.simulator_port)),
-            *("--api-key", SIMULATOR_KEY),
-            *("--webhook-url", f"{app_url}/webhooks/retell"),
-            *("--inbound-webhook-url", f"{app_url}/webhooks/retell/inbound"),
-            *("--functions-url", f"{app_url}/functions"),
-            *("--call-seconds", str(options.call_seconds)),
-        ],
-        port=options.simulator_port,
-        port_flag="--simulator-port",
-        health_path="/_simulator/settings",
-        pages={"its control": "/_simulator/docs"},
-        quiet=True,
-    )
-    app = Process(
-        name="app",
-        command=_app_command(options),
-        port=options.port,
-        port_flag="--port",
-        health_path="/healthz",
-        pages={"its docs": "/docs"},
-        environment=app_environment(options.port, simulator.url),
-    )
-    return [simulator, app]
 
 
 def app_environment(port: int, simulator_url: str) -> dict[str, str]:
@@ -93,12 +73,13 @@ def app_environment(port: int, simulator_url: str) -> dict[str, str]:
     }
 
 
-def table(started: list[Process]) -> str:
+def table(started: list[Process], around: Surroundings) -> str:
     """Return the addresses, and a line that places a call."""
     rows: list[tuple[str, str]] = []
-    for process in reversed(started):
+    for process in reversed([process for process in started if process.port]):
         rows.append((process.name, process.url))
         rows += [(f"  {what}", f"{process.url}{path}") for what, path in process.pages.items()]
+    rows += around.addresses
     width = max(len(name) for name, _ in rows)
     app = next(process for process in started if process.name == "app")
     return "\n".join(
@@ -114,6 +95,38 @@ def table(started: list[Process]) -> str:
             "Ctrl-C stops everything.",
             "",
         ]
+    )
+
+
+def _simulator(options: argparse.Namespace, app_url: str) -> Process:
+    return Process(
+        name="simulator",
+        command=[
+            *(sys.executable, "-m", "dev.simulator"),
+            *("--port", str(options.simulator_port)),
+            *("--api-key", SIMULATOR_KEY),
+            *("--webhook-url", f"{app_url}/webhooks/retell"),
+            *("--inbound-webhook-url", f"{app_url}/webhooks/retell/inbound"),
+            *("--functions-url", f"{app_url}/functions"),
+            *("--call-seconds", str(options.call_seconds)),
+        ],
+        port=options.simulator_port,
+        port_flag="--simulator-port",
+        health_path="/_simulator/settings",
+        pages={"its control": "/_simulator/docs"},
+        quiet=True,
+    )
+
+
+def _app(options: argparse.Namespace, environment: Mapping[str, str]) -> Process:
+    return Process(
+        name="app",
+        command=_app_command(options),
+        port=options.port,
+        port_flag="--port",
+        health_path="/healthz",
+        pages={"its docs": "/docs"},
+        environment=environment,
     )
 
 
@@ -133,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", nargs="?", choices=["demo"], help="place one call and end")
+    parser.add_argument("command", nargs="?", choices=["demo"], help="place calls and end")
     parser.add_argument("--port", type=int, default=8000, help="port of the app (8000)")
     parser.add_argument(
         "--simulator-port", type=int, default=8080, help="port of the simulator (8080)"
@@ -142,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reload", action="store_true", help="restart the app when its code changes"
     )
+    stack.add_options(parser)
     return parser
 
 

@@ -1,57 +1,53 @@
 """`uv run python -m dev demo`: one call from the first request to its analysis, told as a story.
 
-The simulator and the app run in this process, on free ports, and talk over real sockets.
+The simulator and the app run in this process, on free ports, and talk over real sockets. What a
+variant has to show besides is in `dev.scenes`.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import httpx
 from pydantic import SecretStr, ValidationError
 
 from app.main import create_app
 from app.settings import Settings
+from dev import scenes
 from dev.servers import ServerError, serve
 from dev.simulator import create_simulator
 from dev.simulator.bodies import describe
 from dev.simulator.clock import now_ms
+from dev.story import POLL_SECONDS, DemoError, Row, Scene, Stage, place_call, timeline
 
 SIMULATOR_KEY = "key_dev"
 API_KEY = "dev-key"
 TO_NUMBER = "+14155550123"
 FROM_NUMBER = "+14155550100"
 CALL_SECONDS = 1.0
-# Give up after this; a healthy run takes about two seconds.
+# A scene gives up after this; a healthy one takes some seconds.
 LIMIT_SECONDS = 30.0
-POLL_SECONDS = 0.05
 EVENTS = ("call_started", "call_ended", "call_analyzed")
-
-Row = tuple[int, str, str, str]
-
-
-class DemoError(Exception):
-    """The call did not go as it should; the message is one line for a person."""
 
 
 def demo() -> int:
-    """Place one call and print what happened; returns the exit code."""
+    """Play every scene and print what happened; returns the exit code."""
     began = time.monotonic()
     try:
         with (
             serve(create_simulator(SIMULATOR_KEY, call_seconds=CALL_SECONDS)) as simulator_url,
-            serve(create_app(_settings(simulator_url))) as app_url,
+            scenes.prepare(settings := _settings(simulator_url)) as more,
+            serve(create_app(settings)) as app_url,
         ):
-            story = asyncio.run(_tell(simulator_url, app_url))
+            asyncio.run(_play([_one_call, *more], simulator_url, app_url))
     except ValidationError as error:
         print(f"The demo cannot start: {describe(error)}", file=sys.stderr)
         return 1
     except (DemoError, ServerError) as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         return 1
-    print(story)
-    print(f"\nOne call, one ring, three webhooks: {time.monotonic() - began:.1f} s, all well.")
+    print(f"{scenes.MORAL}: {time.monotonic() - began:.1f} s, all well.")
     return 0
 
 
@@ -71,8 +67,8 @@ def _settings(simulator_url: str) -> Settings:
     )
 
 
-async def _tell(simulator_url: str, app_url: str) -> str:
-    """Place the call, follow it to its analysis and return the timeline."""
+async def _play(played: Sequence[Scene], simulator_url: str, app_url: str) -> None:
+    """Play the scenes one after another, and print each."""
     # No proxy of the environment may stand between: everything is on this machine.
     async with (
         httpx.AsyncClient(base_url=simulator_url, trust_env=False) as simulator,
@@ -81,35 +77,28 @@ async def _tell(simulator_url: str, app_url: str) -> str:
         ) as app,
     ):
         try:
-            async with asyncio.timeout(LIMIT_SECONDS):
-                return await _follow_one_call(simulator, app)
+            webhook_url = {"webhook_url": f"{app_url}/webhooks/retell"}
+            changed = await simulator.patch("/_simulator/settings", json=webhook_url)
+            changed.raise_for_status()
+            for scene in played:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    print(await scene(Stage(simulator, app)), end="\n\n", flush=True)
         except TimeoutError as error:
-            raise DemoError(f"no analysed call after {LIMIT_SECONDS:.0f} s.") from error
+            raise DemoError(f"the scene did not end within {LIMIT_SECONDS:.0f} s.") from error
         except httpx.HTTPError as error:
             raise DemoError(f"{type(error).__name__}: {error}") from error
 
 
-async def _follow_one_call(simulator: httpx.AsyncClient, app: httpx.AsyncClient) -> str:
-    webhook_url = str(app.base_url.join("/webhooks/retell"))
-    changed = await simulator.patch("/_simulator/settings", json={"webhook_url": webhook_url})
-    changed.raise_for_status()
+async def _one_call(stage: Stage) -> str:
+    """Place a call, follow it to its analysis and return the timeline."""
     start = now_ms()
+    rows: list[Row] = []
     body = {"to_number": TO_NUMBER, "retell_llm_dynamic_variables": {"customer_name": "Zoë"}}
-    created = await app.post("/api/calls", json=body)
-    rows: list[Row] = [
-        (start, "you", "app", f"POST /api/calls {TO_NUMBER}"),
-        (now_ms(), "app", "you", f"{created.status_code} {_call_id(created)}"),
-    ]
-    call = await _poll(app, _call_id(created), rows)
-    deliveries = await _wait_for_webhooks(simulator)
-    rows += await _what_the_simulator_saw(simulator, deliveries)
-    return f"{_timeline(start, rows)}\n\n{_summary(call)}"
-
-
-def _call_id(created: httpx.Response) -> str:
-    if created.status_code != 201:
-        raise DemoError(f"POST /api/calls answered {created.status_code}: {created.text}")
-    return str(created.json()["call_id"])
+    call_id = await place_call(stage, body, rows)
+    call = await _poll(stage.app, call_id, rows)
+    deliveries = await _wait_for_webhooks(stage.simulator)
+    rows += await _what_the_simulator_saw(stage.simulator, deliveries)
+    return f"{timeline(start, rows)}\n\n{_summary(call)}"
 
 
 async def _poll(app: httpx.AsyncClient, call_id: str, rows: list[Row]) -> Mapping[str, object]:
@@ -163,16 +152,6 @@ async def _what_the_simulator_saw(
         at = row["at"] if isinstance(row["at"], int) else 0
         rows.append((at, "Retell", "app", f"webhook {row['event']}: {row['status']}"))
     return rows
-
-
-def _timeline(start: int, rows: list[Row]) -> str:
-    # Within the same millisecond: the request before what it caused, the answer last.
-    order = {"you": 0, "app": 1, "Retell": 2}
-    ordered = sorted(rows, key=lambda row: (row[0], row[2] == "you", order[row[1]]))
-    return "\n".join(
-        f"{at - start:>6} ms  {sender:>6} -> {receiver:<6}  {what}"
-        for at, sender, receiver, what in ordered
-    )
 
 
 def _summary(call: Mapping[str, object]) -> str:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,9 @@ from app.main import create_app
 from app.settings import Settings
 from tests.conftest import API_KEY, RETELL_KEY, Simulator
 
+# The app runs in threads of this process and draws its waits at random; no strategy does.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
+
 EXAMPLES = settings(
     max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
@@ -24,6 +28,8 @@ EXAMPLES = settings(
 settings_of_document = Settings(_env_file=None, retell_api_key=RETELL_KEY, api_keys=[API_KEY])
 schema = schemathesis.openapi.from_dict(create_app(settings_of_document).openapi())
 
+BY_ITSELF = {"get_concurrency", "retrieve_call"}
+"""What the app asks of Retell without being asked: at its start, and about calls gone silent."""
 NOT_OURS: list[Any] = [
     # Whether a valid request is accepted is also Retell's to say: no such agent, no such page.
     schemathesis.checks.CHECKS.get_one("positive_data_acceptance"),
@@ -55,7 +61,7 @@ def test_nothing_is_done_for_a_caller_without_a_key_or_a_signature(
     assert answer.status_code in {400, 401, 404, 405, 413, 422}
     case.validate_response(answer, excluded_checks=NOT_OURS)
     after = simulator.control.get("requests").json()
-    assert [row for row in after[len(before) :] if row["operation"] != "get_concurrency"] == []
+    assert [row for row in after[len(before) :] if row["operation"] not in BY_ITSELF] == []
     assert simulator.rings() == []
 
 

@@ -251,17 +251,6 @@ def test_a_call_that_retell_refused_can_be_asked_for_again_with_its_key(
     assert len(simulator.rings()) == 1
 
 
-def test_when_earlier_calls_cannot_be_looked_up_nobody_is_rung(
-    app: httpx.Client, simulator: Simulator
-) -> None:
-    simulator.fail("list_calls", "status", status=500, times=3)
-
-    answer = app.post("/api/calls", json=CALL, headers=KEY)
-
-    assert answer.status_code == 503
-    assert simulator.rings() == []
-
-
 def test_a_caller_who_hangs_up_leaves_one_call_behind_for_its_key(
     app: httpx.Client, simulator: Simulator
 ) -> None:

@@ -153,7 +153,7 @@ def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Sim
         time.sleep(0.01)
 
     assert app.get("/healthz").json() == {"status": "ok"}
-    assert app.get("/readyz").json() == {"status": "ok", "retell": "ok"}
+    assert set(app.get("/readyz").json().values()) == {"ok"}
     assert len(simulator.control.get("requests").json()) == 1
 
 

@@ -17,7 +17,6 @@ from app.retellai.types import (
     CallGateway,
     InboundCall,
     InboundCallAnswer,
-    PhoneCallRequest,
     WebhookEvent,
 )
 from tests.conftest import RETELL_KEY, Simulator, StartApp
@@ -196,63 +195,6 @@ def test_deliveries_that_come_at_once_run_the_handler_once(
 
     assert asyncio.run(deliver()) == [204] * 10
     assert runs == ["call_1"]
-
-
-def test_a_handler_that_raises_makes_retell_send_again_until_it_succeeds(
-    app: httpx.Client,
-    simulator: Simulator,
-    handled: list[tuple[str, str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tries: list[str] = []
-
-    async def fails_twice(call: Call, _: CallGateway) -> None:
-        tries.append(call.call_id)
-        if len(tries) < 3:
-            raise RuntimeError("the customer database is away")
-
-    monkeypatch.setattr(handlers, "on_call_ended", fails_twice)
-    simulator.change(webhook_retry_seconds=0.05)
-    call_id = app.post("/api/calls", json={"to_number": "+14155550123"}).json()["call_id"]
-
-    deadline = time.monotonic() + 10
-    while len(tries) < 3 or ("call_analyzed", call_id) not in handled:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.1)
-    deliveries: list[dict[str, Any]] = simulator.control.get("deliveries").json()
-    statuses = [row["status"] for row in deliveries if row["event"] == "call_ended"]
-    assert statuses == [500, 500, 204]
-    assert tries == [call_id] * 3
-
-
-def test_the_text_of_an_error_in_a_handler_reaches_nobody(
-    app: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(_: Call, __: CallGateway) -> None:
-        raise RuntimeError("password=hunter2")
-
-    monkeypatch.setattr(handlers, "on_call_ended", broken)
-
-    answer = send(app, event("call_ended", "call_1"))
-
-    assert answer.status_code == 500
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "hunter2" not in answer.text
-    assert answer.json()["type"] == "urn:problem-type:handler-failed"
-    assert answer.headers["x-request-id"]
-
-
-def test_whatever_a_handler_raises_retell_is_asked_to_send_again(
-    app: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def calls_abroad(_: Call, retell: CallGateway) -> None:
-        request = PhoneCallRequest(to_number="+442079460958")
-        await retell.create_phone_call(request, "follow-up")
-
-    monkeypatch.setattr(handlers, "on_call_ended", calls_abroad)
-
-    assert send(app, event("call_ended", "call_1")).status_code == 500
 
 
 @pytest.mark.parametrize(
