@@ -1,0 +1,155 @@
+"""For operators: what needs a person's eye. Opened by ADMIN_KEYS, and by no other key.
+
+Times are Unix milliseconds.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict
+
+from app.errors import Problem, Unauthorized, problems
+from app.security import Guard
+from app.services.retellai.circuit_breaker import State
+
+RATE = "600/minute"
+"""Requests that one admin key may make: a script may replay some hundred dead letters."""
+
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="AdminKey", description="One of this server's ADMIN_KEYS"
+)
+
+
+class NoSuchDeadLetter(Problem):
+    """There is no dead letter of this id."""
+
+    status = 404
+    kind = "no-such-dead-letter"
+    title = "There is no such dead letter"
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class DeadLetter(_Row):
+    """An event whose handler failed too often. What the event carried is private, so not shown."""
+
+    id: str
+    event_id: str
+    event: str
+    call_id: str | None = None
+    error: str
+    attempts: int
+    died_at: int
+    replayed_at: int | None = None
+
+
+class UnknownCall(_Row):
+    """A creation of which nobody knows whether it rang. It is never dialled again by itself."""
+
+    id: str
+    """The intent's id: Retell's idempotency key, and `intent_id` in the call's metadata."""
+    kind: str
+    attempts: int
+    first_tried_at: int | None = None
+    updated_at: int
+
+
+class Replayed(BaseModel):
+    """The event that is on its way to its handler again."""
+
+    event_id: str
+
+
+class Breaker(_Row):
+    """The circuit breaker of the process that answers."""
+
+    state: State
+    failures: int
+    retry_after: float
+
+
+class Admin(Protocol):
+    """What these routes ask for."""
+
+    async def list_dead_letters(self) -> Sequence[DeadLetter]:
+        """The events whose handler failed too often, the latest first."""
+        ...
+
+    async def replay(self, dead_letter_id: str) -> str | None:
+        """Send an event to its handler again. Returns the event's id; None if there is none."""
+        ...
+
+    async def list_unknown(self) -> Sequence[UnknownCall]:
+        """The creations whose outcome stayed unknown, the latest first."""
+        ...
+
+    async def breaker_state(self) -> Breaker:
+        """What the breaker does now."""
+        ...
+
+
+def install(app: FastAPI, admin: Admin, keys: Sequence[str]) -> None:
+    """Put `admin` behind the routes. Without this, or without keys, nobody gets in."""
+    app.state.admin = admin
+    app.state.admin_guard = Guard(keys, RATE)
+
+
+async def _administrator(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+) -> None:
+    """Let administrators through. Raises `Unauthorized`, `RateLimited`."""
+    guard: Guard | None = getattr(request.app.state, "admin_guard", None)
+    if guard is None or credentials is None or not guard.knows(credentials.credentials):
+        raise Unauthorized(
+            "Send `Authorization: Bearer <key>` with one of ADMIN_KEYS",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    await guard.count(credentials.credentials)
+
+
+def _admin(request: Request) -> Admin:
+    admin: Admin = request.app.state.admin
+    return admin
+
+
+RunningAdmin = Annotated[Admin, Depends(_admin)]
+DeadLetterId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+
+router = APIRouter(
+    prefix="/admin",
+    tags=["admin"],
+    dependencies=[Depends(_administrator)],
+    responses=problems(400, 401, 413, 429, 500, 503),
+)
+
+
+@router.get("/dead-letters")
+async def list_dead_letters(admin: RunningAdmin) -> Sequence[DeadLetter]:
+    """List the events whose handler failed too often, the latest first."""
+    return await admin.list_dead_letters()
+
+
+@router.post("/dead-letters/{dead_letter_id}/replay", status_code=202, responses=problems(404, 422))
+async def replay(dead_letter_id: DeadLetterId, admin: RunningAdmin) -> Replayed:
+    """Send an event to its handler again, once the fault is mended."""
+    event_id = await admin.replay(dead_letter_id)
+    if event_id is None:
+        raise NoSuchDeadLetter
+    return Replayed(event_id=event_id)
+
+
+@router.get("/calls/unknown")
+async def list_unknown(admin: RunningAdmin) -> Sequence[UnknownCall]:
+    """List the creations of which nobody knows whether they rang."""
+    return await admin.list_unknown()
+
+
+@router.get("/breaker")
+async def breaker_state(admin: RunningAdmin) -> Breaker:
+    """Read the circuit breaker of the process that answers; each process has one."""
+    return await admin.breaker_state()
