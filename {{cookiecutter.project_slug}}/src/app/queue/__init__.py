@@ -1,0 +1,1 @@
+"""Jobs: what may happen after the answer. `jobs` takes them, the processors run them."""
