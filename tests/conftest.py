@@ -39,9 +39,18 @@ def cook(tmp_path: Path) -> Cook:
 
 
 @pytest.fixture(scope="session")
-def default_bake(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the default answers. Not to be written to."""
-    return new_cook(tmp_path_factory.mktemp("default")).bake(template)
+def default_bakes(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A project of each variant with the default answers. Not to be written to."""
+    return {
+        variant: new_cook(tmp_path_factory.mktemp(variant)).bake(template, variant=variant)
+        for variant in VARIANTS
+    }
+
+
+@pytest.fixture(scope="session")
+def default_bake(default_bakes: dict[str, Path]) -> Path:
+    """A project with the default answers and the default variant. Not to be written to."""
+    return default_bakes["monolith"]
 
 
 @pytest.fixture(scope="session", params=VARIANTS)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from blueprint.answers import REFUSED_SLUG, SLUG_AS_ANSWERED, validate
+from blueprint.before import requirements
 from blueprint.errors import AnswersRefusedError
 from blueprint.names import dependencies, normal, why_taken
 from tests.baking import (
@@ -20,12 +21,13 @@ from tests.baking import (
     RENDERED,
     ROOT,
     TREE,
+    VARIANTS,
     Cook,
     record_of,
     snapshot,
 )
 
-PYPROJECT = (ROOT / TREE / "pyproject.toml").read_text(encoding="utf-8")
+PYPROJECT = requirements(str(ROOT))
 GOOD = {
     "project_name": "Voice App",
     "project_slug": "voice-app",
@@ -81,6 +83,8 @@ def refusal(**answers: object) -> str:
         ("project_slug", "fastapi", "it is the name of a package that the project needs"),
         ("project_slug", "retell-sdk", "it is the name of a package that the project needs"),
         ("project_slug", "starlette", "it is the name of a package that the project needs"),
+        ("project_slug", "sqlalchemy", "it is the name of a package that the project needs"),
+        ("project_slug", "greenlet", "it is the name of a package that the project needs"),
         ("project_slug", "con", "it is a device on Windows"),
         ("description", "", "it needs at least one letter or digit"),
         ("description", "x" * 201, "it has 201 characters, and at most 200 are possible"),
@@ -133,11 +137,16 @@ def test_cookiecutter_json_and_the_engine_agree_on_the_refused_slug():
 
 
 def test_every_direct_dependency_is_read_from_the_tree():
-    tables = tomllib.loads(PYPROJECT)
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / TREE).glob("pyproject.*toml")]
+    assert len(files) == len(VARIANTS)
     listed = [
-        *tables["project"]["dependencies"],
-        *tables["dependency-groups"]["dev"],
-        *tables["build-system"]["requires"],
+        line
+        for tables in map(tomllib.loads, files)
+        for line in (
+            *tables["project"]["dependencies"],
+            *tables["dependency-groups"]["dev"],
+            *tables["build-system"]["requires"],
+        )
     ]
     assert dependencies(PYPROJECT) == {normal(re.split(r"[\[<>=~!]", line)[0]) for line in listed}
 
@@ -242,12 +251,17 @@ BAKED_BY_COMMAND = [
 ]
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("answers", BAKED_BY_COMMAND, ids=lambda answers: next(iter(answers)))
 def test_what_is_baked_has_the_exact_answers_and_nothing_else_differs(
-    answers: dict[str, str], cook: Cook, template: Path, default_bake: Path
+    answers: dict[str, str],
+    variant: str,
+    cook: Cook,
+    template: Path,
+    default_bakes: dict[str, Path],
 ):
-    project = cook.bake(template, **answers)
-    ours, default = snapshot(project), snapshot(default_bake)
+    project = cook.bake(template, **answers, variant=variant)
+    ours, default = snapshot(project), snapshot(default_bakes[variant])
     assert set(ours) == set(default)
     assert {path for path in ours if ours[path] != default[path]} <= RENDERED
     metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import ROOT, TREE, Cook, files, run, snapshot, tool
+from tests.baking import ROOT, TREE, VARIANTS, Cook, files, run, snapshot, tool
 
 # An owner's edits: changed, added, deleted and private files.
 EDITS = {
@@ -96,9 +96,11 @@ def test_a_bake_without_hooks_runs(unpruned: Path, cook: Cook):
     assert "This project was not pruned" in done.stderr + done.stdout
 
 
-def test_a_finished_project_says_nothing_of_the_kind(default_bake: Path):
-    for path in files(default_bake):
-        assert b"not pruned" not in (default_bake / path).read_bytes(), path
-    assert (default_bake / "src/app/__init__.py").read_bytes() == (
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_finished_project_says_nothing_of_the_kind(variant: str, default_bakes: dict[str, Path]):
+    project = default_bakes[variant]
+    for path in files(project):
+        assert b"not pruned" not in (project / path).read_bytes(), path
+    assert (project / "src/app/__init__.py").read_bytes() == (
         ROOT / TREE / "src/app/package.py"
     ).read_bytes()

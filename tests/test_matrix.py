@@ -25,6 +25,7 @@ FACTORS = {
     "Operational Complexity": "complexity",
     "Time to Market": "time_to_market",
 }
+PYPROJECTS = ["pyproject.toml", "pyproject.service-layer.toml"]
 READMES = ["README.md", *(f"{TREE}/README.{name}.md" for name in VARIANTS)]
 
 
@@ -95,7 +96,7 @@ def pattern_matches(path: str) -> bool:
 def test_only_files_that_need_the_name_are_rendered():
     tree = list_files(str(ROOT / TREE))
     rendered = {path for path in tree if not pattern_matches(path)}
-    assert rendered == {"pyproject.toml", "README.md", *(f"README.{name}.md" for name in VARIANTS)}
+    assert rendered == {"README.md", *(f"README.{name}.md" for name in VARIANTS), *PYPROJECTS}
     for path in rendered:
         assert "{{ cookiecutter." in (ROOT / TREE / path).read_text(encoding="utf-8"), path
 

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 from pytest_cookies.plugin import Cookies
 
-from tests.baking import TREE, Cook, Entry, commit_all, git, record_of, run, snapshot, tool
+from tests.baking import (
+    TREE,
+    VARIANTS,
+    Cook,
+    Entry,
+    commit_all,
+    git,
+    record_of,
+    run,
+    snapshot,
+    tool,
+)
 
 PROJECT = "voice-app"
 
@@ -142,8 +153,11 @@ def test_the_library_reports_a_refusal(cookies: Cookies, template: Path):
     assert str(result.exception) == "Hook script failed (exit status: 1)"
 
 
-def test_two_bakes_are_the_same(cook: Cook, template: Path, expected: dict[str, Entry]):
-    assert snapshot(cook.bake(template)) == expected
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_bakes_are_the_same(
+    variant: str, cook: Cook, template: Path, default_bakes: dict[str, Path]
+):
+    assert snapshot(cook.bake(template, variant=variant)) == snapshot(default_bakes[variant])
 
 
 def test_baking_writes_nothing_into_the_template(cook: Cook, template: Path):

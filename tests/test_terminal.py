@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -52,8 +53,26 @@ def commands_in(said: str) -> list[str]:
     return [line[2:] for line in closing.splitlines() if line.startswith("  ")]
 
 
+@pytest.mark.parametrize(
+    ("choice", "variant", "offered", "made"),
+    [
+        (
+            "1",
+            "monolith",
+            "Monolith: team of 1-5, < 10K daily users, weekly releases",
+            "is ready: Monolith, for MVPs and small teams.",
+        ),
+        (
+            "2",
+            "service-layer",
+            "Service layer: team of 5-20, 10K-100K daily users, daily releases",
+            "is ready: Service layer, for growing teams with several integrations.",
+        ),
+    ],
+    ids=["monolith", "service-layer"],
+)
 def test_the_questions_are_readable_and_the_closing_commands_work_for_every_nasty_answer(
-    cook: Cook, template: Path
+    choice: str, variant: str, offered: str, made: str, cook: Cook, template: Path
 ):
     path = os.pathsep.join((str(tool("uv").parent), os.environ["PATH"]))
     slug = "x" * 50
@@ -66,13 +85,14 @@ def test_the_questions_are_readable_and_the_closing_commands_work_for_every_nast
     terminal.expect_exact("What it does, in one sentence")
     terminal.sendline(NASTY_DESCRIPTION)
     terminal.expect_exact("Variant (start simple")
-    terminal.expect_exact("Monolith: team of 1-5, < 10K daily users, weekly releases")
-    terminal.sendline("1")
+    terminal.expect_exact(offered)
+    terminal.sendline(choice)
     said, code = finish(terminal)
     assert code == 0, said
-    assert f"{NASTY_NAME} is ready: Monolith, " in said
-    recorded = record_of(cook.out / slug)["cookiecutter"]
-    assert recorded == {
+    assert f"{NASTY_NAME} {made}" in said
+    recorded = record_of(cook.out / slug)
+    assert recorded["variant"] == variant
+    assert recorded["cookiecutter"] == {
         "project_name": NASTY_NAME,
         "project_slug": slug,
         "description": NASTY_DESCRIPTION,
@@ -81,7 +101,8 @@ def test_the_questions_are_readable_and_the_closing_commands_work_for_every_nast
     assert commands == [f"cd {slug}", "uv run python -m dev demo", "uv run pytest"]
     done = run("sh", "-ec", "\n".join(commands), cwd=cook.out, home=cook.home, PATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed" in done.stdout
+    # Every test passed: no warning, and nothing was skipped or left out.
+    assert re.fullmatch(r"=+ \d+ passed in .*=+", done.stdout.splitlines()[-1]), done.stdout[-9999:]
 
 
 def test_without_uv_on_the_path_the_first_command_gets_it(cook: Cook, template: Path):

@@ -41,7 +41,7 @@ def validate(answers: Mapping[str, Any], variants: Iterable[str], pyproject: str
     Args:
         answers: the ``cookiecutter`` dictionary.
         variants: the names of the variants that exist.
-        pyproject: the text of the tree's pyproject.toml, whose dependencies' names are taken.
+        pyproject: the texts of the tree's pyproject files, whose dependencies' names are taken.
 
     Raises:
         AnswersRefusedError: at least one answer cannot be baked.

@@ -33,10 +33,19 @@ def check(template: str, project: str, answers: Mapping[str, Any]) -> None:
     """
     manifests = os.listdir(os.path.join(template, "variants"))
     variants = [file.removesuffix(".yaml") for file in manifests if file.endswith(".yaml")]
-    with open(os.path.join(template, TREE, "pyproject.toml"), encoding="utf-8") as file:
-        pyproject = file.read()
-    validate(answers, variants, pyproject)
+    validate(answers, variants, requirements(template))
     refuse_to_overwrite(project)
+
+
+def requirements(template: str) -> str:
+    """Return the texts of every variant's pyproject.toml: a project may become any of them."""
+    tree = os.path.join(template, TREE)
+    texts = []
+    for name in sorted(os.listdir(tree)):
+        if name.startswith("pyproject.") and name.endswith(".toml"):
+            with open(os.path.join(tree, name), encoding="utf-8") as file:
+                texts.append(file.read())
+    return "\n".join(texts)
 
 
 def refuse_to_overwrite(project: str) -> None:

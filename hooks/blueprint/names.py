@@ -19,19 +19,22 @@ REQUIREMENT = re.compile(
     r"(?:^\s*|\[)\"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?[<>=~!]", re.MULTILINE
 )
 
-# What the direct dependencies bring along. A test compares this with a resolved environment.
+# What the direct dependencies of any variant bring along: a project may become any of them.
+# A test compares this with resolved environments.
 BROUGHT_ALONG = """
-    aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types attrs certifi cffi
-    charset-normalizer click colorama cryptography deprecated distro execnet frozenlist
-    googleapis-common-protos graphql-core h11 harfile httpcore httptools httpx-aiohttp
-    hypothesis hypothesis-graphql idna iniconfig jsonschema-rs jsonschema-specifications
+    aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types async-timeout attrs
+    beartype burner-redis cachetools certifi cffi charset-normalizer click cloudpickle colorama
+    cronsim cryptography deprecated distro execnet fasteners frozenlist googleapis-common-protos
+    graphql-core greenlet h11 harfile httpcore httptools httpx-aiohttp hypothesis
+    hypothesis-graphql idna iniconfig jsonschema-rs jsonschema-specifications mako
     markdown-it-py markupsafe mdurl multidict opentelemetry-api
     opentelemetry-exporter-http-transport opentelemetry-exporter-otlp-common
     opentelemetry-exporter-otlp-proto-common opentelemetry-proto
-    opentelemetry-semantic-conventions packaging pluggy propcache protobuf pycparser
-    pydantic-core pygments pyrate-limiter python-dotenv pyyaml referencing requests rich
-    rpds-py sniffio sortedcontainers starlette tenacity typing-inspection urllib3 uvloop
-    watchfiles websockets werkzeug wrapt yarl
+    opentelemetry-semantic-conventions packaging platformdirs pluggy propcache protobuf psutil
+    py-key-value-aio pycparser pydantic-core pygments pyrate-limiter python-dotenv
+    python-json-logger pyyaml referencing requests rich rpds-py shellingham sniffio
+    sortedcontainers starlette tenacity typer typing-inspection tzdata uncalled-for urllib3
+    uvloop valkey watchfiles websockets werkzeug wrapt yarl
 """
 
 
@@ -40,7 +43,7 @@ def why_taken(slug: str, pyproject: str) -> str | None:
 
     Args:
         slug: a well-formed slug.
-        pyproject: the text of the tree's pyproject.toml. It may hold template marks, so its
+        pyproject: the texts of the tree's pyproject files. They may hold template marks, so the
             requirements are found by their look.
     """
     module = slug.replace("-", "_")
