@@ -206,8 +206,8 @@ def test_an_event_is_made_up_for_even_if_a_later_one_of_its_call_has_come(
     call_id = app.post("/api/calls", json=CALL).json()["call_id"]
     until(lambda: ("call_ended", call_id) in handled)
 
+    until(lambda: len(handled) == 3)
     assert sorted(name for name, _ in handled) == ["call_analyzed", "call_ended", "call_started"]
-    assert handled[-1] == ("call_ended", call_id)
 
 
 def test_an_owner_may_follow_up_on_a_call_that_was_just_created(

@@ -274,7 +274,11 @@ class RetellService:
             event.call, event=event.event, now=now_ms(), intent_id=intent_id
         )
         if event.event == "call_analyzed":
-            await self._look_for_what_was_missed(call)
+            # What Retell could not deliver it repeats no more, and no sweep looks at this call.
+            events = _events_so_far(call)
+            if not await self._repository.are_stored(events):
+                for missed in events:
+                    await self.take(missed)
         if intent_id is None or event.event == CALL_CREATED:
             return
         intent = await self._repository.get_intent(intent_id)
@@ -283,6 +287,7 @@ class RetellService:
         # The first try is left to the caller who waits for it, and for Retell's own answer.
         if intent.state != "dialling" or intent.attempts > 1:
             answer = event.call.model_dump(mode="json", exclude_unset=True)
+            await self.take(WebhookEvent(event=CALL_CREATED, call=event.call))
             await self._repository.confirm_intent(intent_id, call.call_id, answer, now_ms())
             log.info("settled_by_webhook", intent_id=intent_id, call_id=call.call_id)
 
@@ -293,19 +298,10 @@ class RetellService:
         Raises `CircuitOpen`, `RetellError`, `DatabaseUnavailable`.
         """
         call = await self.fetch_call(call_id)
-        call = await self._repository.save_call(call, event=None, now=now_ms())
+        # The record comes last: once it is the final one, no sweep looks at this call.
         for event in _events_so_far(call):
             await self.take(event)
-
-    async def _look_for_what_was_missed(self, call: Call) -> None:
-        """Have a call that is over looked at once more if it lacks an event.
-
-        No sweep looks at an analysed call; and what Retell could not deliver in time, it repeats
-        no more. A late event gets the time of `sweep.calls_older_than_seconds`.
-        """
-        if not await self._repository.are_stored(_events_so_far(call)):
-            pause = self._tuning.sweep.calls_older_than_seconds
-            await self._queue.enqueue(CHECK_CALL, call.call_id, at_ms=now_ms() + int(pause * 1000))
+        await self._repository.save_call(call, event=None, now=now_ms())
 
     async def sweep(self) -> bool:
         """Enqueue whatever waits in the database and has no job, for whatever reason.
