@@ -1,5 +1,6 @@
 """The simulator behaves as Retell does: driven by Retell's own SDK, over HTTP."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -748,6 +749,18 @@ async def test_a_reset_forgets_everything(sdk: AsyncRetell, control: Control) ->
     with pytest.raises(retell.UnprocessableEntityError):
         await sdk.call.retrieve(placed.call_id)
     assert (await call_somebody(sdk, idempotency_key="order-7")).call_id != placed.call_id
+
+
+async def test_a_request_that_waits_at_a_reset_rings_nobody_after_it(
+    sdk: AsyncRetell, control: Control
+) -> None:
+    await control.fault(fault="latency", seconds=0.3)
+    waiting = asyncio.create_task(call_somebody(sdk.with_options(max_retries=0)))
+    await eventually(lambda: control.rows("/requests"), lambda rows: len(rows) == 1)
+    await control.http.post("/reset")
+    with pytest.raises(retell.APIConnectionError):
+        await waiting
+    assert await control.rows("/rings") == []
 
 
 # --- Webhooks ------------------------------------------------------------------------------------

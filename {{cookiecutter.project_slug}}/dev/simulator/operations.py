@@ -201,7 +201,11 @@ class _Operation:
         if fault.takes_effect:
             answer = await self._carry_out(request, raw)
             return await strike(fault, request.receive) or answer
-        return await strike(fault, request.receive) or await self._carry_out(request, raw)
+        resets = self._simulation.resets
+        answer = await strike(fault, request.receive)
+        if self._simulation.resets != resets:
+            raise ConnectionDroppedError  # what was asked before a reset must not ring after it
+        return answer or await self._carry_out(request, raw)
 
     async def _carry_out(self, request: Request, raw: bytes) -> Response:
         try:

@@ -58,6 +58,7 @@ class Simulation:
         self.webhooks = WebhookSender(api_key, settings, self.background.spawn)
         self.calls = CallBook(settings, self.webhooks.emit, self.background.spawn)
         self.requests: list[dict[str, object]] = []
+        self.resets = 0
 
     def change_settings(self, changes: dict[str, object]) -> None:
         """Set several settings or, when one is wrong, none; raises pydantic's `ValidationError`."""
@@ -68,6 +69,7 @@ class Simulation:
 
     async def reset(self) -> None:
         """Forget everything that happened and return to the first settings."""
+        self.resets += 1
         await self.background.cancel()
         self.calls.clear()
         self.webhooks.clear()
