@@ -25,6 +25,18 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return three_variants(tmp_path_factory.mktemp("toy") / "template")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests where each test process begins, so that they run side by side.
+
+    xdist gives each process an equal part of the tests, in their order.
+    """
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if item not in long]
+    for number, item in enumerate(long):
+        others.insert(number * len(items) // len(long), item)
+    items[:] = others
+
+
 def new_cook(folder: Path) -> Cook:
     """Return somebody who lives and bakes in `folder`."""
     (folder / "home").mkdir()

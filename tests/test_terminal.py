@@ -53,6 +53,7 @@ def commands_in(said: str) -> list[str]:
     return [line[2:] for line in closing.splitlines() if line.startswith("  ")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("choice", "variant", "offered", "made"),
     [
