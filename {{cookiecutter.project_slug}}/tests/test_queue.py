@@ -38,6 +38,7 @@ from tests.test_service import Records, until
 from tests.test_webhooks import event, send
 
 CALL = {"to_number": "+14155550123"}
+KEY = {"Idempotency-Key": "order-42"}
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 ROOT = Path(__file__).parents[1]
 
@@ -206,6 +207,20 @@ def test_an_event_is_made_up_for_even_if_a_later_one_of_its_call_has_come(
     call_id = app.post("/api/calls", json=CALL).json()["call_id"]
     until(lambda: ("call_ended", call_id) in handled)
 
+    until(lambda: len(handled) == 3)
+    assert sorted(name for name, _ in handled) == ["call_analyzed", "call_ended", "call_started"]
+
+
+def test_the_events_of_a_call_are_made_up_for_even_if_it_was_over_before_it_was_known(
+    app: httpx.Client, simulator: Simulator, handled: list[tuple[str, str]]
+) -> None:
+    simulator.control.post("webhook-faults", json={"fault": "lose", "times": 3}).raise_for_status()
+    simulator.fail("create_phone_call", "drop_after_accept", times=3)
+
+    first = app.post("/api/calls", json=CALL, headers=KEY)
+    until(lambda: app.post("/api/calls", json=CALL, headers=KEY).status_code == 201)
+
+    assert first.status_code == 504
     until(lambda: len(handled) == 3)
     assert sorted(name for name, _ in handled) == ["call_analyzed", "call_ended", "call_started"]
 

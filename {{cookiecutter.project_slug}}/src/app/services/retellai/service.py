@@ -273,7 +273,7 @@ class RetellService:
         call = await self._repository.save_call(
             event.call, event=event.event, now=now_ms(), intent_id=intent_id
         )
-        if event.event == "call_analyzed":
+        if event.event == "call_analyzed" or call.finished:
             # What Retell could not deliver it repeats no more, and no sweep looks at this call.
             events = _events_so_far(call)
             if not await self._repository.are_stored(events):
@@ -408,6 +408,8 @@ class RetellService:
         """
         try:
             call = await self._of_intent(intent) or await self._of_number_and_time(intent)
+            # The list leaves out the transcript, and a finished call is not read again.
+            call = call and await self.fetch_call(call.call_id)
         except (RetellError, Problem) as error:
             await self._not_placed(intent, error, may_be_ringing=True)
             raise _unknown(intent.id, str(error)) from error
