@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TREE = "{{cookiecutter.project_slug}}"
+TREE = "{{cookiecutter.project_slug}}/unpruned"
 sys.path.insert(0, str(ROOT / "hooks"))
 
 from blueprint import manifest, tree  # noqa: E402

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-TREE = "{{cookiecutter.project_slug}}"
+TREE = "{{cookiecutter.project_slug}}/unpruned"
 VARIANTS = sorted(path.stem for path in (ROOT / "variants").glob("*.yaml"))
 
 # The only files that hold answers; every other file is the same in every project.

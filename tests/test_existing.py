@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from blueprint import RENDERED
 from tests.baking import ROOT, TREE, VARIANTS, Cook, files, run, snapshot, tool
 
 # An owner's edits: changed, added, deleted and private files.
@@ -67,7 +68,7 @@ def unpruned(cook: Cook, template: Path) -> Path:
     """The whole tree, baked without hooks."""
     done = cook.cookiecutter(template, "--no-input", "--accept-hooks", "no")
     assert done.returncode == 0, done.stderr
-    return cook.out / "voice-app"
+    return cook.out / "voice-app" / RENDERED
 
 
 def test_a_bake_without_hooks_says_so_in_its_readme(unpruned: Path, template: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from blueprint import RENDERED
 from blueprint.layout import Layout
 from blueprint.manifest import Manifest, load
 from blueprint.tree import list_files
@@ -90,7 +91,9 @@ def pattern_matches(path: str) -> bool:
     """Tell whether cookiecutter would copy `path` without rendering it."""
     from fnmatch import fnmatch
 
-    return any(fnmatch(path, pattern) for pattern in QUESTIONS["_copy_without_render"])
+    return any(
+        fnmatch(f"{RENDERED}/{path}", pattern) for pattern in QUESTIONS["_copy_without_render"]
+    )
 
 
 def test_only_files_that_need_the_name_are_rendered():

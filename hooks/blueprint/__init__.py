@@ -6,5 +6,9 @@ left out (``yaml`` 45 ms, ``dataclasses`` 14, ``pathlib`` and ``typing`` 4 each,
 and the rarely needed ones are made where they are used.
 """
 
-# The folder of the template that cookiecutter renders.
-TREE = "{{cookiecutter.project_slug}}"
+# Where cookiecutter renders to, in the project. Never over its files: only the hooks write those,
+# so a bake that fails, is killed or whose hooks are refused costs an existing project nothing.
+RENDERED = "unpruned"
+
+# The folder of the template that holds the whole tree.
+TREE = "{{cookiecutter.project_slug}}/" + RENDERED

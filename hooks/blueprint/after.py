@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from blueprint import manifest, record, tree
+from blueprint import RENDERED, manifest, record, tree
 from blueprint.errors import BlueprintError
 from blueprint.layout import Layout
 from blueprint.report import next_steps, path_below_shell
@@ -30,7 +30,7 @@ def main(template: str, answers: Mapping[str, Any]) -> int:
 
 
 def finish(template: str, project: str, answers: Mapping[str, Any]) -> manifest.Manifest:
-    """Turn the freshly rendered tree at `project` into the variant and return its manifest.
+    """Turn the freshly rendered tree of `project` into the variant and return its manifest.
 
     Raises:
         ManifestError: the variant's manifest cannot be read.
@@ -38,7 +38,8 @@ def finish(template: str, project: str, answers: Mapping[str, Any]) -> manifest.
     """
     commit = record.TemplateCommit(template, answers)
     variant = manifest.load(template, answers["variant"])
-    plan = Layout(variant).plan(tree.list_files(project))
-    tree.arrange(project, plan, variant)
+    rendered = os.path.join(project, RENDERED)
+    plan = Layout(variant).plan(tree.list_files(rendered))
+    tree.arrange(rendered, project, plan, variant)
     record.write(project, answers, commit.get())
     return variant

@@ -24,9 +24,6 @@ LEFTOVERS = frozenset(
     }
 )
 
-# Moved files wait here, so that two files may swap their places.
-WAITING_ROOM = ".blueprint-moving"
-
 
 def list_files(root: str) -> list[str]:
     """Return every file of the tree below `root`, without leftovers, with forward slashes."""
@@ -44,43 +41,24 @@ def inside(root: str, folder: str) -> str:
     return f"{path}/" if path else ""
 
 
-def arrange(root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
-    """Turn the whole tree below `root` into a variant: prune, place, rewrite, tidy.
+def arrange(rendered: str, root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
+    """Turn the whole tree below `rendered` into a variant below `root`; nothing of it stays behind.
 
     Args:
-        root: the project's folder. It must hold nothing but the freshly rendered tree.
+        rendered: a folder that holds nothing but the freshly rendered tree.
+        root: where the variant goes, on the same file system. What it has already must not be in
+            the way of the plan.
         plan: where each kept file goes; every other file is removed.
         manifest: the variant, whose rows tell which modules have new names.
     """
-    prune(root, plan)
-    place(root, plan)
-    follow(root, plan, manifest)
-    remove_empty_folders(root)
+    import shutil
 
-
-def prune(root: str, plan: Mapping[str, str]) -> None:
-    """Remove every file that the plan does not keep; what is left over goes with them."""
-    for folder, _, files in os.walk(root):
-        prefix = inside(root, folder)
-        for name in files:
-            if prefix + name not in plan:
-                os.remove(os.path.join(folder, name))
-
-
-def place(root: str, plan: Mapping[str, str]) -> None:
-    """Move each file to its home."""
-    moved = [(source, home) for source, home in plan.items() if source != home]
-    if not moved:
-        return
-    waiting = os.path.join(root, WAITING_ROOM)
-    os.mkdir(waiting)
-    for number, (source, _) in enumerate(moved):
-        os.rename(os.path.join(root, source), os.path.join(waiting, str(number)))
-    for number, (_, home) in enumerate(moved):
+    for source, home in plan.items():
         target = os.path.join(root, home)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        os.rename(os.path.join(waiting, str(number)), target)
-    os.rmdir(waiting)
+        os.rename(os.path.join(rendered, source), target)
+    shutil.rmtree(rendered)
+    follow(root, plan, manifest)
 
 
 def follow(root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
@@ -120,10 +98,3 @@ def read_text(path: str) -> str | None:
         return content.decode()
     except UnicodeDecodeError:
         return None
-
-
-def remove_empty_folders(root: str) -> None:
-    """Remove every folder below `root` that holds no file."""
-    for folder, _, _ in os.walk(root, topdown=False):
-        if folder != root and not os.listdir(folder):
-            os.rmdir(folder)
