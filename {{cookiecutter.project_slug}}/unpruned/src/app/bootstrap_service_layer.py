@@ -1,8 +1,6 @@
 """The wiring: the only place that knows every part of this variant. App and worker share it."""
 
 import asyncio
-import logging
-import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -10,11 +8,10 @@ from dataclasses import dataclass
 import structlog
 from docket import Docket
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import make_url
 
 from app.caching import Cache
 from app.controllers.retellai import RetellController
-from app.database import Database, DatabaseUnavailable, migrate, now_ms
+from app.database import Database, DatabaseUnavailable, now_ms, prepare
 from app.dependencies import Engine
 from app.engine_settings import EngineSettings, load_engine_settings
 from app.queue.jobs import HANDLE_EVENT, DocketQueue, Queue, open_docket
@@ -34,9 +31,6 @@ DRAIN_SECONDS = 3.0
 """What runs on after the server has waited for its requests gets this long, twice."""
 LISTED = 1000
 """Rows that an operator is shown at once."""
-
-_ALEMBIC = threading.Lock()
-"""Alembic keeps what it is doing in globals: one migration at a time in a process."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -131,7 +125,7 @@ async def open_worker_parts(
 async def _open(
     settings: Settings, engine: EngineSettings, tuning: Tuning
 ) -> AsyncGenerator[Parts]:
-    await _prepare_database(engine.database_url)
+    await prepare(engine.database_url)
     async with AsyncExitStack() as stack:
         database = Database(engine.database_url)
         stack.push_async_callback(database.close)
@@ -235,18 +229,6 @@ _admin_router.include_router(admin.router)
 
 ENGINE_ROUTERS: list[APIRouter] = [_admin_router]
 """Routes that this variant's engine brings along; yours go to `app.routes`."""
-
-
-async def _prepare_database(url: str) -> None:
-    """Bring a SQLite file up to date. PostgreSQL is migrated by the release, before the app."""
-
-    def upgrade() -> None:
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        with _ALEMBIC:
-            migrate(url, "upgrade")
-
-    if make_url(url).get_backend_name() == "sqlite":
-        await asyncio.to_thread(upgrade)
 
 
 async def _state_of(database: Database) -> str:

@@ -17,6 +17,8 @@ A database that does not answer raises `DatabaseUnavailable`, and nothing else.
 import argparse
 import asyncio
 import json
+import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -54,6 +56,9 @@ POOL_RECYCLE_SECONDS = 1800
 _OUTAGE_SQLSTATES = {"08", "40", "53", "55", "57", "58"}
 """Classes of PostgreSQL's error codes that pass by themselves: connection, rollback by a deadlock,
 resources, object in use, operator's intervention (a shutdown), system error."""
+
+_ALEMBIC = threading.Lock()
+"""Alembic keeps what it is doing in globals: one migration at a time in a process."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -341,6 +346,18 @@ def migrate(url: str, action: str, revision: str | None = None) -> str | None:
     elif action == "downgrade":
         command.downgrade(config, revision or "-1")
     return asyncio.run(_current_revision(url))
+
+
+async def prepare(url: str) -> None:
+    """Bring a SQLite file up to date. PostgreSQL is migrated by the release, before the app."""
+
+    def upgrade() -> None:
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        with _ALEMBIC:
+            migrate(url, "upgrade")
+
+    if make_url(url).get_backend_name() == "sqlite":
+        await asyncio.to_thread(upgrade)
 
 
 async def _current_revision(url: str) -> str | None:

@@ -5,8 +5,6 @@ fingerprint of its request in its metadata, so an idempotency key is honoured af
 """
 
 import copy
-import hashlib
-import json
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -27,6 +25,9 @@ from app.retellai.types import (
     PhoneCallRequest,
     WebCall,
     WebCallRequest,
+    fingerprint_of,
+    intent_id_of,
+    told_by,
 )
 from app.security import check_destination
 from app.single_flight import SingleFlight
@@ -37,7 +38,6 @@ REPLAY_TTL_SECONDS = 24 * 3600.0
 """How long the answer to an idempotency key is replayed from memory."""
 
 T = TypeVar("T")
-Creation = PhoneCallRequest | WebCallRequest
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class DirectGateway:
         from_number = request.from_number or self._from_number
         if from_number is None:
             raise FromNumberMissing
-        intent_id = "call-" + _digest(idempotency_key)
-        fingerprint = _fingerprint(request)
+        intent_id = intent_id_of(request, idempotency_key)
+        fingerprint = fingerprint_of(request)
 
         async def answer() -> _Answered[Call]:
             known: _Answered[Call] | None = await self._memory.get(intent_id)
@@ -122,7 +122,7 @@ class DirectGateway:
                 if not error.may_have_acted:
                     await self._memory.delete(intent_id)
                 raise
-            answered = _Answered(_told(call, INTENT_FINGERPRINT) or fingerprint, call)
+            answered = _Answered(told_by(call, INTENT_FINGERPRINT) or fingerprint, call)
             if new_key:  # nobody was told the key, so nobody can ask again
                 await self._memory.delete(intent_id)
             else:
@@ -140,8 +140,8 @@ class DirectGateway:
             IdempotencyKeyReused: the key was used for another request.
             RetellError: see `RetellClient.create_web_call`.
         """
-        intent_id = "web-" + _digest(idempotency_key)
-        fingerprint = _fingerprint(request)
+        intent_id = intent_id_of(request, idempotency_key)
+        fingerprint = fingerprint_of(request)
 
         async def answer() -> _Answered[WebCall]:
             known: _Answered[WebCall] | None = await self._memory.get(intent_id)
@@ -219,7 +219,7 @@ class DirectGateway:
         """Find at Retell the call that an earlier process placed for this intent."""
         page = await self._client.list_calls(CallFilter(metadata=[f"{INTENT_ID}:{intent_id}"]))
         # Not every call that the filter lets through need be ours: look again.
-        return next((call for call in page.items if _told(call, INTENT_ID) == intent_id), None)
+        return next((call for call in page.items if told_by(call, INTENT_ID) == intent_id), None)
 
 
 def _agreed(answered: _Answered[T], fingerprint: str) -> T:
@@ -227,16 +227,3 @@ def _agreed(answered: _Answered[T], fingerprint: str) -> T:
     if answered.call is None or answered.fingerprint != fingerprint:
         raise IdempotencyKeyReused
     return copy.deepcopy(answered.call)
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _fingerprint(request: Creation) -> str:
-    return _digest(json.dumps(request.model_dump(), sort_keys=True))
-
-
-def _told(call: Call, name: str) -> str | None:
-    found = call.metadata.get(name) if isinstance(call.metadata, dict) else None
-    return found if isinstance(found, str) else None

@@ -88,6 +88,13 @@ class RecordingsTuning(_Section):
     give_up_after_seconds: Seconds
 
 
+class RetentionTuning(_Section):
+    """How long what is settled is kept."""
+
+    events_days: Count
+    intents_days: Count
+
+
 class Tuning(_Section):
     """Everything in the files. Nothing has a default in code: `default.toml` has them all."""
 
@@ -99,6 +106,7 @@ class Tuning(_Section):
     webhooks: WebhooksTuning
     sweep: SweepTuning
     recordings: RecordingsTuning
+    retention: RetentionTuning
 
     @model_validator(mode="after")
     def _a_lease_outlives_the_work(self) -> Self:

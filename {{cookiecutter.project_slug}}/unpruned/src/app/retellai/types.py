@@ -335,6 +335,30 @@ RESERVED_METADATA = {INTENT_ID, INTENT_FINGERPRINT}
 """Metadata by which this app finds its own calls again at Retell."""
 
 
+def intent_id_of(request: PhoneCallRequest | WebCallRequest, idempotency_key: str) -> str:
+    """What a creation is known by, here and as the idempotency key at Retell.
+
+    All variants make it alike, so that each honours the keys that another one was given.
+    """
+    kind = "call" if isinstance(request, PhoneCallRequest) else "web"
+    return f"{kind}-{_digest(idempotency_key)}"
+
+
+def fingerprint_of(request: PhoneCallRequest | WebCallRequest) -> str:
+    """The same for the same request, in whatever order it was written; alike in all variants."""
+    return _digest(json.dumps(request.model_dump(), sort_keys=True))
+
+
+def told_by(call: Call, name: str) -> str | None:
+    """What this app, or another variant of it, wrote into the call's metadata."""
+    found = call.metadata.get(name) if isinstance(call.metadata, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class CallGateway(Protocol):
     """What routes and handlers may ask for. Each variant has its own engine behind it.
 

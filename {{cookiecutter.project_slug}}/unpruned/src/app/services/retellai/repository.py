@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -142,6 +142,31 @@ class Recording:
     attempts: int
     deadline: int
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastCall:
+    """A call from before this database, as Retell lists it.
+
+    Attributes:
+        began_at: when it was placed, as far as is known.
+        intent_id: what it was placed for, if this app placed it.
+        fingerprint: of the request that it was placed by; empty if that is not known.
+        handled: the events that are not to be handled any more.
+    """
+
+    call: Call
+    began_at: int
+    intent_id: str | None
+    fingerprint: str
+    handled: Sequence[WebhookEvent]
+
+
+class Added(NamedTuple):
+    """How many rows were not there before."""
+
+    calls: int
+    intents: int
 
 
 class DeadLetterNotFound(Problem):
@@ -593,6 +618,25 @@ class Repository:
                 row.last_event_at = now
             return Call.model_validate(row.payload)
 
+    async def add_past(self, past: Sequence[PastCall], now: int) -> Added:
+        """Store calls from before this database, and the settled intents that they came from.
+
+        Rows that are there stay as they are: whatever this database has of a call is newer.
+        """
+        async with self._database.writing() as session:
+            calls = intents = 0
+            for one in past:
+                was_placed_here = False
+                if one.intent_id is not None:
+                    is_new = await _insert(session, IntentRow, _past_intent(one.intent_id, one))
+                    was_placed_here = not is_new
+                    intents += is_new
+                if await _insert(session, CallRow, _past_record(one, now)):
+                    calls += 1
+                    for event in () if was_placed_here else one.handled:
+                        await _insert(session, EventRow, _past_event(event, one.began_at))
+            return Added(calls, intents)
+
     async def get_call(self, call_id: str) -> Call | None:
         """Read the record of a call."""
         async with self._database.reading() as session:
@@ -771,6 +815,53 @@ def _intent(row: IntentRow, *, token: str | None = None, is_new: bool = False) -
         token=token,
         is_new=is_new,
     )
+
+
+def _past_intent(intent_id: str, past: PastCall) -> dict[str, Any]:
+    call = past.call
+    asked = {"to_number": call.to_number, "from_number": call.from_number}
+    return {
+        "id": intent_id,
+        "fingerprint": past.fingerprint,
+        "kind": "phone",
+        "request": {name: value for name, value in asked.items() if value is not None},
+        "state": "placed",
+        "call_id": call.call_id,
+        "answer": call.model_dump(mode="json", exclude_unset=True),
+        "attempts": 1,
+        "first_tried_at": past.began_at,
+        "created_at": past.began_at,
+        "updated_at": past.began_at,
+    }
+
+
+def _past_record(past: PastCall, now: int) -> dict[str, Any]:
+    rank = rank_of(past.call, None)
+    known = merge({}, 0, past.call, rank)
+    return {
+        "call_id": past.call.call_id,
+        "intent_id": past.intent_id,
+        "status": known["call_status"],
+        "rank": rank,
+        "payload": known,
+        "checked_at": now,
+        "created_at": past.began_at,
+        "updated_at": past.began_at,
+    }
+
+
+def _past_event(event: WebhookEvent, at: int) -> dict[str, Any]:
+    return {
+        "id": event_id(event),
+        "event": event.event,
+        "call_id": event.call.call_id if event.call else None,
+        "payload": {"event": event.event},
+        "state": "done",
+        "attempts": 0,
+        "next_attempt_at": at,
+        "received_at": at,
+        "done_at": at,
+    }
 
 
 def _dead_letter(row: DeadLetterRow) -> DeadLetter:

@@ -10,8 +10,6 @@ found again, by the caller who asks with the same key or by the job `retellai.re
 """
 
 import asyncio
-import hashlib
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -38,6 +36,9 @@ from app.retellai.types import (
     WebCall,
     WebCallRequest,
     WebhookEvent,
+    fingerprint_of,
+    intent_id_of,
+    told_by,
 )
 from app.services.retellai.bulkhead import Bulkhead
 from app.services.retellai.circuit_breaker import CircuitBreaker
@@ -68,7 +69,7 @@ class _Wish:
 
     @property
     def intent_id(self) -> str:
-        return f"{'call' if self.kind == 'phone' else 'web'}-{_digest(self.idempotency_key)}"
+        return intent_id_of(self.request, self.idempotency_key)
 
     @property
     def name(self) -> str:
@@ -133,7 +134,7 @@ class RetellService:
             RetellError: see `RetellClient.create_phone_call`.
         """
         complete = request.model_copy(update={"from_number": from_number})
-        wish = _Wish("phone", idempotency_key, _fingerprint(request), complete)
+        wish = _Wish("phone", idempotency_key, fingerprint_of(request), complete)
 
         async def create() -> Call:
             intent = await self._open(wish)
@@ -155,7 +156,7 @@ class RetellService:
             CircuitOpen, DatabaseUnavailable: nothing was done.
             RetellError: see `RetellClient.create_web_call`.
         """
-        wish = _Wish("web", idempotency_key, _fingerprint(request), request)
+        wish = _Wish("web", idempotency_key, fingerprint_of(request), request)
 
         async def create() -> WebCall:
             intent = await self._open(wish)
@@ -269,13 +270,13 @@ class RetellService:
         """Record what an event tells about its call, and about the intent that it came from."""
         if event.call is None:
             return
-        intent_id = _intent_of(event.call)
+        intent_id = told_by(event.call, INTENT_ID)
         call = await self._repository.save_call(
             event.call, event=event.event, now=now_ms(), intent_id=intent_id
         )
         if event.event == "call_analyzed" or call.finished:
             # What Retell could not deliver it repeats no more, and no sweep looks at this call.
-            events = _events_so_far(call)
+            events = events_so_far(call)
             if not await self._repository.are_stored(events):
                 for missed in events:
                     await self.take(missed)
@@ -299,7 +300,7 @@ class RetellService:
         """
         call = await self.fetch_call(call_id)
         # The record comes last: once it is the final one, no sweep looks at this call.
-        for event in _events_so_far(call):
+        for event in events_so_far(call):
             await self.take(event)
         await self._repository.save_call(call, event=None, now=now_ms())
 
@@ -348,7 +349,8 @@ class RetellService:
             now=now_ms(),
             lease_seconds=lease,
         )
-        if intent.fingerprint != wish.fingerprint:
+        # One that was carried forward may have none: its call's metadata were changed at Retell.
+        if intent.fingerprint not in (wish.fingerprint, ""):
             raise IdempotencyKeyReused
         deadline = time.monotonic() + lease
         while intent.token is None and intent.state != "placed":
@@ -429,7 +431,7 @@ class RetellService:
     async def _of_intent(self, intent: Intent) -> Call | None:
         page = await self.list_calls(CallFilter(metadata=[f"{INTENT_ID}:{intent.id}"]))
         # Not every call that the filter lets through need be ours: look again.
-        return next((call for call in page.items if _intent_of(call) == intent.id), None)
+        return next((call for call in page.items if told_by(call, INTENT_ID) == intent.id), None)
 
     async def _of_number_and_time(self, intent: Intent) -> Call | None:
         """The one call without an intent between these numbers, in the time of the dialling."""
@@ -445,7 +447,7 @@ class RetellService:
                 limit=100,
             )
         )
-        nobodys = [call for call in page.items if _intent_of(call) is None]
+        nobodys = [call for call in page.items if told_by(call, INTENT_ID) is None]
         return nobodys[0] if len(nobodys) == 1 else None
 
     async def _placed(self, intent: Intent, call: Call, answer: BaseModel) -> None:
@@ -510,7 +512,7 @@ class RetellService:
             await self._cache.forget(_name(call_id))
 
 
-def _events_so_far(call: Call) -> list[WebhookEvent]:
+def events_so_far(call: Call) -> list[WebhookEvent]:
     """What Retell has sent of a call by now, or has tried to."""
     over = call.call_status in {"ended", "error", "not_connected"}
     happened = {
@@ -523,19 +525,6 @@ def _events_so_far(call: Call) -> list[WebhookEvent]:
 
 def _name(call_id: str) -> str:
     return f"call:{call_id}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _fingerprint(request: BaseModel) -> str:
-    return _digest(json.dumps(request.model_dump(), sort_keys=True))
-
-
-def _intent_of(call: Call) -> str | None:
-    found = call.metadata.get(INTENT_ID) if isinstance(call.metadata, dict) else None
-    return found if isinstance(found, str) else None
 
 
 def _unknown(
