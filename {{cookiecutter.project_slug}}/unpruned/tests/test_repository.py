@@ -21,6 +21,7 @@ from app.services.retellai.repository import (
     DeadLetterNotFound,
     DueIntent,
     Intent,
+    IntentState,
     LeaseLost,
     Repository,
 )
@@ -601,6 +602,81 @@ async def test_calls_that_went_silent_are_checked_by_one_sweep(
     assert sorted(call_id for some in found for call_id in some) == ["ended", "silent"]
     again = await processes[0].calls_to_check(NOW + HOUR, older_than_seconds=600, limit=1)
     assert len(again) == 1
+
+
+# Retention
+
+
+async def remembered(repository: Repository) -> list[str]:
+    """The names of all rows."""
+    tables = {"events": "call_id", "intents": "id", "calls": "call_id", "dead_letters": "call_id"}
+    return [
+        f"{table}: {name}"
+        for table, column in tables.items()
+        for name in await scalars(repository, f"SELECT {column} FROM {table} ORDER BY 1")  # noqa: S608
+    ]
+
+
+async def age(repository: Repository) -> None:
+    """One row of each state, all of one moment."""
+    for fate in ("done", "dead", "waiting"):
+        stored = await repository.store_event(ended(fate), NOW)
+        claimed = await repository.claim_event(stored.id, lease_seconds=30, now=NOW)
+        assert claimed is not None
+        if fate == "done":
+            assert await repository.finish_event(stored.id, claimed.token, now=NOW)
+        else:
+            again = None if fate == "dead" else NOW
+            await repository.fail_event(stored.id, claimed.token, "no", retry_at=again, now=NOW)
+    await opened(repository, "pending")
+    states: list[IntentState] = ["placed", "refused", "abandoned", "unknown"]
+    for state in states:
+        intent = await opened(repository, state, lease_seconds=30)
+        assert await repository.settle_intent(state, intent.token or "", state, now=NOW)
+    await repository.save_call(Call(call_id="call_1"), event="call_analyzed", now=NOW)
+
+
+async def test_what_is_settled_and_old_is_deleted_and_nothing_else(
+    repository: Repository,
+) -> None:
+    await age(repository)
+    before = await remembered(repository)
+
+    young = NOW - 1
+    none = await repository.purge(
+        events_before=young, intents_before=young, calls_before=young, limit=10
+    )
+    assert (none, await remembered(repository)) == ((0, 0, 0), before)
+
+    some = await repository.purge(events_before=NOW, intents_before=NOW, calls_before=0, limit=10)
+    assert some == (1, 3, 0)
+    assert await remembered(repository) == [
+        "events: dead",
+        "events: waiting",
+        "intents: pending",
+        "intents: unknown",
+        "calls: call_1",
+        "dead_letters: dead",
+    ]
+
+    last = await repository.purge(events_before=NOW, intents_before=NOW, calls_before=NOW, limit=10)
+    assert last == (0, 0, 1)
+
+
+async def test_old_rows_are_deleted_in_batches_each_by_one_sweep(
+    processes: list[Repository],
+) -> None:
+    for number in range(7):
+        intent = await opened(processes[0], f"intent-{number}", lease_seconds=30)
+        await processes[0].settle_intent(intent.id, intent.token or "", "placed", now=NOW)
+
+    async def purge(one: Repository) -> int:
+        purged = await one.purge(events_before=NOW, intents_before=NOW, calls_before=0, limit=2)
+        return purged.intents
+
+    assert await purge(processes[0]) == 2
+    assert sum(await at_once(processes, purge, 3)) == 5
+    assert await remembered(processes[0]) == []
 
 
 # Recordings

@@ -222,6 +222,30 @@ def test_a_web_call_is_answered_again_after_a_restart(start_app: StartApp) -> No
     assert again.json() == joined.json()
 
 
+def test_the_worker_deletes_outcomes_that_are_older_than_they_are_kept(
+    start_app: StartApp, records: Records
+) -> None:
+    async def settle_long_ago(repository: Repository) -> None:
+        for days in (29, 31):
+            then = now_ms() - days * 24 * HOUR_MS
+            intent = await repository.open_intent(
+                f"call-{days}-days-ago",
+                idempotency_key=None,
+                fingerprint="f",
+                kind="phone",
+                request={},
+                now=then,
+                lease_seconds=1,
+            )
+            await repository.settle_intent(intent.id, intent.token or "", "placed", now=then)
+
+    records.run(settle_long_ago)
+    start_app()
+
+    until(lambda: records.run(lambda one: _is_gone(one, "call-31-days-ago")))
+    assert records.intent("call-29-days-ago").state == "placed"
+
+
 def _placed(answer: httpx.Response) -> httpx.Response | None:
     return answer if answer.status_code == 201 else None
 
@@ -236,3 +260,7 @@ async def _forget(repository: Repository, intent_id: str) -> None:
 
     async with repository.transaction() as session:
         await session.execute(text("DELETE FROM intents WHERE id = :id"), {"id": intent_id})
+
+
+async def _is_gone(repository: Repository, intent_id: str) -> bool:
+    return await repository.get_intent(intent_id) is None

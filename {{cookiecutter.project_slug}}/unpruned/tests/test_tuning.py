@@ -84,6 +84,11 @@ def test_an_environment_of_ones_own_has_a_file_of_its_own(folder: Path) -> None:
             "[intents]\nlease_seconds = 60",
             "intents.lease_seconds must be more than retell.attempts * retell.timeout_seconds",
         ),
+        (
+            "production",
+            "[retention]\nevents_days = 1",
+            "production.toml: retention.events_days: In",
+        ),
         ("production", "[breaker\nfailures = 5", "production.toml: Expected"),
         ("default", "[more]\nx = 5", "default.toml: more: Extra inputs"),
     ],

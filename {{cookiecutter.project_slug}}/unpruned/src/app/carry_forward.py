@@ -25,11 +25,10 @@ from app.engine_settings import load_engine_settings
 from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
 from app.retellai.types import INTENT_FINGERPRINT, INTENT_ID, Call, CallFilter, told_by
 from app.services.retellai.repository import PastCall, Repository
-from app.services.retellai.service import events_so_far
+from app.services.retellai.service import DAY_MS, events_so_far
 from app.settings import load_settings
 from app.tuning import load_tuning
 
-DAY_MS = 24 * 3600 * 1000
 PAGE = 200
 """Calls that are read, and stored, at once."""
 STILL_OURS_MS = 3600 * 1000

@@ -6,7 +6,7 @@ files are read once, at the start, and a wrong one ends the process with a line 
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -91,8 +91,11 @@ class RecordingsTuning(_Section):
 class RetentionTuning(_Section):
     """How long what is settled is kept."""
 
-    events_days: Count
+    events_days: Annotated[Count, Field(ge=2)]
+    """More than a day: so long a sweep may make up events, which must be known if they came."""
     intents_days: Count
+    calls_days: Annotated[int, Field(ge=2)] | Literal[0]
+    """More than a day as well: younger calls are looked after. 0: for ever."""
 
 
 class Tuning(_Section):

@@ -15,7 +15,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -167,6 +177,14 @@ class Added(NamedTuple):
 
     calls: int
     intents: int
+
+
+class Purged(NamedTuple):
+    """How many rows were deleted."""
+
+    events: int
+    intents: int
+    calls: int
 
 
 class DeadLetterNotFound(Problem):
@@ -683,6 +701,41 @@ class Repository:
         )
         async with self._database.writing() as session:
             return list(await session.scalars(check))
+
+    async def purge(
+        self, *, events_before: int, intents_before: int, calls_before: int, limit: int
+    ) -> Purged:
+        """Delete rows that are settled and older than these times, `limit` of each at the most.
+
+        What is open stays however old it is, and so do dead letters and the events behind them.
+        """
+        done = (
+            EventRow.state == "done",
+            EventRow.next_attempt_at <= events_before,  # has an index; never after `done_at`
+            EventRow.done_at <= events_before,
+        )
+        settled = (
+            IntentRow.state.in_(("placed", "refused", "abandoned")),
+            IntentRow.updated_at <= intents_before,
+        )
+        old = (CallRow.created_at <= calls_before,)
+        return Purged(
+            events=await self._delete(EventRow, EventRow.id, done, limit),
+            intents=await self._delete(IntentRow, IntentRow.id, settled, limit),
+            calls=await self._delete(CallRow, CallRow.call_id, old, limit),
+        )
+
+    async def _delete(
+        self,
+        table: type[Base],
+        key: InstrumentedAttribute[str],
+        conditions: Sequence[ColumnElement[bool]],
+        limit: int,
+    ) -> int:
+        batch = select(key).where(*conditions).limit(limit).with_for_update(skip_locked=True)
+        remove = delete(table).where(key.in_(batch.scalar_subquery())).returning(key)
+        async with self._database.writing() as session:
+            return len((await session.scalars(remove)).all())
 
     # Recordings
 

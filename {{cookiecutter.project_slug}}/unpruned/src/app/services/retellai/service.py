@@ -52,6 +52,9 @@ LOOK_AGAIN_SECONDS = 0.1
 """Between looks at an intent that another process is dialling."""
 CONCURRENCY_SECONDS = 1.0
 CLOCK_SKEW_MS = 60_000
+DAY_MS = 24 * 3600 * 1000
+PURGE_EVERY_SECONDS = 3600.0
+"""Between searches for old rows, which for want of an index read whole tables."""
 LONGEST_PAUSE_SECONDS = 600.0
 
 log = structlog.stdlib.get_logger(__name__)
@@ -113,6 +116,7 @@ class RetellService:
         self._tuning = tuning
         self._read_breaker = read_breaker
         self._flight = SingleFlight()
+        self._purge_at = 0.0
 
     async def drain(self, seconds: float) -> None:
         """Wait for the creations that are under way, for `seconds` at the most."""
@@ -327,7 +331,26 @@ class RetellService:
         for job, subjects in found.items():
             for subject in subjects:
                 await self._queue.enqueue(job, subject)
-        return any(len(subjects) == batch for subjects in found.values())
+        purged = await self._purge(now, batch)
+        return any(len(subjects) == batch for subjects in found.values()) or batch in purged
+
+    async def _purge(self, now: int, batch: int) -> tuple[int, ...]:
+        """Delete what is old, from time to time; how much of each kind."""
+        if time.monotonic() < self._purge_at:
+            return ()
+        self._purge_at = time.monotonic() + PURGE_EVERY_SECONDS
+        kept = self._tuning.retention
+        purged = await self._repository.purge(
+            events_before=now - kept.events_days * DAY_MS,
+            intents_before=now - kept.intents_days * DAY_MS,
+            calls_before=now - kept.calls_days * DAY_MS if kept.calls_days else 0,
+            limit=batch,
+        )
+        if any(purged):
+            log.info("purged", **purged._asdict())
+        if batch in purged:  # there may be more
+            self._purge_at = 0.0
+        return purged
 
     async def _ask(self, ask: Callable[[], Awaitable[T]]) -> T:
         return await self._read_breaker.call(ask)
