@@ -1,5 +1,6 @@
 """The queue, the worker and the sweep, with a real Valkey that comes and goes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -35,9 +36,10 @@ from tests.conftest import (
     settings_for,
 )
 from tests.test_service import Records, until
-from tests.test_webhooks import event, send
+from tests.test_webhooks import event, send, signed
 
-CALL = {"to_number": "+14155550123"}
+NUMBER = "+14155550123"
+CALL = {"to_number": NUMBER}
 KEY = {"Idempotency-Key": "order-42"}
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 ROOT = Path(__file__).parents[1]
@@ -163,6 +165,35 @@ def test_a_poison_event_is_stopped_listed_and_replayed_once_the_fault_is_mended(
     assert tries[3:] == ["mended"]
     assert app.get("/admin/dead-letters", headers=ADMIN).json() == []
     assert app.post("/admin/dead-letters/none/replay", headers=ADMIN).status_code == 404
+
+
+def test_the_text_of_an_error_in_a_handler_reaches_operators_and_nobody_else(
+    app: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("password=hunter2 of +14155550123")
+
+    for name in ("on_call_ended", "on_inbound_call"):
+        monkeypatch.setattr(handlers, name, broken)
+    monkeypatch.setitem(handlers.FUNCTIONS, "broken", broken)
+    ringing = json.dumps({"event": "call_inbound", "call_inbound": {"from_number": NUMBER}})
+    question = json.dumps({"name": "broken", "args": {}, "call": {"call_id": "call_1"}})
+
+    answers = [
+        send(app, event("call_ended", "call_1")),
+        app.post("/webhooks/retell/inbound", content=ringing, headers=signed(ringing)),
+        app.post("/functions/broken", content=question, headers=signed(question)),
+        app.get("/api/calls/call_1"),
+        app.get("/readyz"),
+        app.get("/metrics"),
+        app.get("/admin/dead-letters"),  # with the API key
+    ]
+    (letter,) = app.get("/admin/dead-letters", headers=ADMIN).json()
+
+    assert [answer.status_code for answer in answers] == [204, 500, 500, 404, 200, 200, 401]
+    assert [answer.text for answer in answers if "hunter2" in answer.text] == []
+    assert letter["error"] == "RuntimeError: password=hunter2 of [redacted]"
+    assert "payload" not in letter
 
 
 def test_an_event_that_kills_its_worker_is_stopped_too(
@@ -295,6 +326,50 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
     assert (tmp_path / "ended").exists()
     assert events(database_file, "done") == 1
     assert "Traceback" not in output
+
+
+HANGS = """
+import asyncio, pathlib, sys
+from app import handlers, worker
+
+async def hang(call, retell):
+    pathlib.Path("began").touch()
+    while True:
+        try:
+            await asyncio.sleep(600)
+        finally:
+            pathlib.Path("cut off").touch()
+
+handlers.on_call_ended = hang
+worker.STOP_SECONDS = 0.5
+sys.exit(worker.main())
+"""
+
+
+def test_a_handler_that_hangs_cannot_keep_a_worker_from_stopping_and_its_event_stays(
+    simulator: Simulator, records: Records, database_file: Path, tmp_path: Path
+) -> None:
+    hung = WebhookEvent(event="call_ended", call=Call(call_id="call_1"))
+    records.run(lambda repository: repository.store_event(hung, now_ms()))
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", HANGS],
+        env=_environment(simulator),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as worker:
+        until(lambda: (tmp_path / "began").exists())
+        worker.send_signal(signal.SIGTERM)
+        try:
+            output, _ = worker.communicate(timeout=10)
+        finally:
+            worker.kill()
+
+    assert worker.returncode == 0
+    assert "work_cut_off_at_shutdown" in output
+    assert (tmp_path / "cut off").exists()
+    assert events(database_file, "stored") == 1  # another worker takes it over
 
 
 TRACED = """
