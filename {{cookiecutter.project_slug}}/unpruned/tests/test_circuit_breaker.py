@@ -399,11 +399,29 @@ def test_every_change_is_logged_and_the_state_is_a_metric() -> None:
     assert levels == ["2.0", "1.0", "0.0"]
     assert [(line["log_level"], line["breaker"], line["was"], line["state"]) for line in logs] == [
         ("warning", "seen", "closed", "open"),
-        ("info", "seen", "open", "half_open"),
+        ("debug", "seen", "open", "half_open"),
         ("info", "seen", "half_open", "closed"),
     ]
     refusals = [x for x in generate_latest().decode().splitlines() if "refusals_total{" in x]
     assert any('breaker="seen"' in line and line.endswith(" 1.0") for line in refusals)
+
+
+def test_an_outage_is_one_line_in_the_log_however_many_probes_fail() -> None:
+    async def scenario() -> None:
+        clock = Clock()
+        breaker = await opened(clock, name="redis")
+        for _ in range(5):
+            clock.now += RECOVERY
+            with pytest.raises(RetellUnavailable):
+                await breaker.call(failing())
+        clock.now += RECOVERY
+        await breaker.call(answer)
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+
+    told = [(line["log_level"], line["state"]) for line in logs if line["log_level"] != "debug"]
+    assert told == [("warning", "open"), ("info", "closed")]
 
 
 def test_a_retell_that_fails_is_left_alone_and_asked_once_when_it_may_be_back(

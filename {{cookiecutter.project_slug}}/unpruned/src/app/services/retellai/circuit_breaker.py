@@ -93,7 +93,8 @@ def judge_retell(error: Exception) -> Verdict:
 class CircuitBreaker:
     """Closed, open, or half open with exactly one probe. See the module's docstring.
 
-    The state is in the metric `retell.breaker.state`, every change of it in the log.
+    The state is in the metric `retell.breaker.state`. The log tells when it opens and when it is
+    closed again; of the probes in between, only on level debug.
 
     Args:
         failures: how many failures in a row, of calls let through while closed, open it.
@@ -198,7 +199,11 @@ class CircuitBreaker:
         was, self._state = self._state, state
         self._period += 1
         self._show()
-        tell = log.warning if state is State.OPEN else log.info
+        # Probes that fail are no news: they come every recovery, for as long as the outage lasts.
+        if {state, was} == {State.OPEN, State.HALF_OPEN}:
+            tell = log.debug
+        else:
+            tell = log.warning if state is State.OPEN else log.info
         tell("breaker_changed", **self._labels, state=state, was=was, failures=self._failures)
 
     def _show(self) -> None:
