@@ -20,6 +20,7 @@ from app.retellai.types import Call, WebhookEvent
 from app.services.retellai.repository import Repository
 from dev.servers import serve
 from tests.conftest import API_KEY, RETELL_KEY, Simulator, run_worker, settings_for
+from tests.databases import Databases
 from tests.databases import database_url as database_url
 from tests.databases import databases as databases
 from tests.test_service import Records, until
@@ -331,3 +332,14 @@ def test_a_database_that_is_away_is_told_in_one_line(monkeypatch: pytest.MonkeyP
 
     where = "postgresql+asyncpg://app:***@127.0.0.1:9/app"
     assert str(ended.value) == f"The database cannot be reached: {where}"
+
+
+def test_tables_that_are_not_there_are_told_in_one_line(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", databases.new("postgresql", migrated=False))
+
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    assert str(ended.value) == ("The database is not migrated: run python -m app.database upgrade")

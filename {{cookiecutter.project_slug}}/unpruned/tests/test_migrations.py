@@ -7,15 +7,20 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
+from structlog.testing import capture_logs
 
 from app.database import Database, create_engine, main, migrate
+from app.main import create_app
 from app.retellai.types import Call, WebhookEvent
 from app.services.retellai.models import Base
 from app.services.retellai.repository import Repository
+from dev.servers import serve
+from tests.conftest import Simulator, settings_for
 from tests.databases import KINDS, Databases, Kind
 from tests.databases import databases as databases
 
@@ -147,3 +152,53 @@ def test_the_command_tells_where_the_tables_are(
         f"The tables are at: {NEWEST}",
         "The tables are at: nothing",
     ]
+
+
+async def is_migrated(url: str) -> bool:
+    database = Database(url)
+    try:
+        return await database.is_migrated()
+    finally:
+        await database.close()
+
+
+def test_tables_that_are_missing_are_told_from_those_of_a_later_version(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not asyncio.run(is_migrated(empty_url))
+    migrate(empty_url, "upgrade")
+    assert asyncio.run(is_migrated(empty_url))
+
+    asyncio.run(stamp(empty_url, "of-a-later-version"))
+    assert asyncio.run(is_migrated(empty_url))
+
+    asyncio.run(stamp(empty_url, NEWEST))
+    monkeypatch.setattr("app.database._older_migrations", lambda: frozenset({NEWEST}))
+    assert not asyncio.run(is_migrated(empty_url))
+
+
+async def stamp(url: str, revision: str) -> None:
+    engine = create_engine(url)
+    try:
+        async with engine.begin() as connection:
+            at = text("UPDATE alembic_version SET version_num = :revision")
+            await connection.execute(at, {"revision": revision})
+    finally:
+        await engine.dispose()
+
+
+def test_an_app_whose_tables_are_not_migrated_says_so_and_what_to_run(
+    simulator: Simulator, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.new("postgresql", migrated=False)
+    monkeypatch.setenv("DATABASE_URL", url)
+    app = create_app(settings_for(simulator))
+    with capture_logs() as logs, serve(app) as address:
+        before = httpx.get(f"{address}/readyz").json()
+        migrate(url, "upgrade")
+        after = httpx.get(f"{address}/readyz").json()
+
+    assert (before["status"], before["database"]) == ("degraded", "not migrated")
+    assert (after["status"], after["database"]) == ("ok", "ok")
+    [line] = [line for line in logs if line["event"] == "database_not_migrated"]
+    assert line["advice"] == "run python -m app.database upgrade"

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.caching import Cache
 from app.controllers.retellai import RetellController
-from app.database import Database, DatabaseUnavailable, now_ms, prepare
+from app.database import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
 from app.dependencies import Engine
 from app.engine_settings import EngineSettings, load_engine_settings
 from app.queue.jobs import HANDLE_EVENT, DocketQueue, Queue, open_docket
@@ -129,6 +129,8 @@ async def _open(
     async with AsyncExitStack() as stack:
         database = Database(engine.database_url)
         stack.push_async_callback(database.close)
+        first_look = asyncio.create_task(_look_at_the_tables(database))
+        stack.callback(first_look.cancel)
         client = RetellClient(
             settings.retell_api_key.get_secret_value(),
             settings.retell_base_url,
@@ -233,10 +235,15 @@ ENGINE_ROUTERS: list[APIRouter] = [_admin_router]
 
 async def _state_of(database: Database) -> str:
     try:
-        await database.ping()
+        return "ok" if await database.is_migrated() else "not migrated"
     except DatabaseUnavailable:
         return "away"
-    return "ok"
+
+
+async def _look_at_the_tables(database: Database) -> None:
+    """Tell at start-up what each request would only tell by failing."""
+    if await _state_of(database) == "not migrated":
+        log.error("database_not_migrated", advice=f"run {HOW_TO_MIGRATE}")
 
 
 async def _try_the_key(client: RetellClient) -> None:

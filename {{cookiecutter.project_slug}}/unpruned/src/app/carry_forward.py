@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from sqlalchemy import make_url
 
 from app import telemetry
-from app.database import Database, DatabaseUnavailable, now_ms, prepare
+from app.database import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
 from app.engine_settings import load_engine_settings
 from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
 from app.retellai.types import INTENT_FINGERPRINT, INTENT_ID, Call, CallFilter, told_by
@@ -117,7 +117,8 @@ async def _run(days: int | None) -> str:
         retry_wait_seconds=tuning.retell.retry_wait_seconds,
     )
     try:
-        await database.ping()
+        if not await database.is_migrated():
+            raise SystemExit(f"The database is not migrated: run {HOW_TO_MIGRATE}")
         now = now_ms()
         done = await carry_forward(
             client, Repository(database), since=max(0, now - days * DAY_MS), now=now

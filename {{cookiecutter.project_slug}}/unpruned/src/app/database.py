@@ -16,6 +16,7 @@ A database that does not answer raises `DatabaseUnavailable`, and nothing else.
 
 import argparse
 import asyncio
+import functools
 import json
 import logging
 import threading
@@ -31,6 +32,7 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Dialect, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -59,6 +61,8 @@ resources, object in use, operator's intervention (a shutdown), system error."""
 
 _ALEMBIC = threading.Lock()
 """Alembic keeps what it is doing in globals: one migration at a time in a process."""
+
+HOW_TO_MIGRATE = "python -m app.database upgrade"
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -238,6 +242,18 @@ class Database:
         async with self.reading() as reader:
             await reader.execute(text("SELECT 1"))
 
+    async def is_migrated(self) -> bool:
+        """Whether the tables are those of this version of the app, or of a later one.
+
+        Raises `DatabaseUnavailable`.
+        """
+        async with self.reading() as reader:
+            at = await (await reader.connection()).run_sync(
+                lambda sync: MigrationContext.configure(sync).get_current_heads()
+            )
+        # What a later version of the app has added, this one does not know, and can live with.
+        return bool(at) and _older_migrations().isdisjoint(at)
+
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncSession]:
         """A session that only reads. Raises `DatabaseUnavailable`."""
@@ -369,6 +385,14 @@ async def _current_revision(url: str) -> str | None:
             )
     finally:
         await engine.dispose()
+
+
+@functools.cache
+def _older_migrations() -> frozenset[str]:
+    """The migrations that others follow upon."""
+    scripts = ScriptDirectory.from_config(Config(_project_file("alembic.ini")))
+    every = {script.revision for script in scripts.walk_revisions()}
+    return frozenset(every - set(scripts.get_heads()))
 
 
 def _project_file(name: str) -> Path:
