@@ -1,5 +1,6 @@
 """What is told of the app while it runs, and what is kept quiet."""
 
+import io
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from app.retellai.types import Call, CallAnalysis
 from app.telemetry import configure_logging, redact
 from dev.servers import serve
 from tests.conftest import API_KEY, RETELL_KEY, Simulator, StartApp
+from tests.test_webhooks import event, send
 
 ROOT = Path(__file__).parents[1]
 
@@ -134,6 +136,30 @@ def test_an_error_is_logged_with_its_traceback_in_one_line_and_without_private_t
     (line,) = capsys.readouterr().out.splitlines()
     assert "Traceback" in json.loads(line)["exception"]
     assert "4155550123" not in line
+
+
+def test_what_is_logged_goes_to_what_is_standard_output_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with io.StringIO() as closed_soon, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed_soon)
+        configure_logging("error", "json")
+
+    logging.getLogger("library").error("still heard")
+
+    said = capsys.readouterr()
+    assert json.loads(said.out)["event"] == "still heard"
+    assert said.err == ""
+
+
+def test_not_even_the_finest_log_tells_what_was_said_in_a_call(
+    start_app: StartApp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = start_app(log_level="debug")
+    send(app, event("call_ended", "call_1", transcript="User: my secret"))
+    configure_logging("error", "json")
+
+    assert "my secret" not in capsys.readouterr().out
 
 
 def test_metrics_tell_requests_by_route_and_retell_by_operation(app: httpx.Client) -> None:

@@ -167,6 +167,8 @@ def create_engine(
 def _create_sqlite_engine(target: URL, *, read_only: bool) -> AsyncEngine:
     if target.database in {None, "", ":memory:"}:
         raise ValueError("SQLite needs a file: sqlite+aiosqlite:///app.db")
+    # At debug it writes what goes into each row, transcripts included.
+    logging.getLogger("aiosqlite").setLevel(logging.WARNING)
     engine = _create_async_engine(
         target,
         pool_size=POOL_SIZE if read_only else 1,

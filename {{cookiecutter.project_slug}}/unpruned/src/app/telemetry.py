@@ -74,6 +74,18 @@ def _add_trace_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+class _StandardOutput:
+    """What is standard output at the time of writing: a test, for one, puts its own in its place
+    and closes it, while a thread of before still logs.
+    """
+
+    def write(self, text: str) -> int:
+        return sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
 def configure_logging(level: str, format_: str) -> None:
     """Send all logs, the libraries' too, through one formatter to standard output.
 
@@ -101,7 +113,7 @@ def configure_logging(level: str, format_: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(_StandardOutput())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
