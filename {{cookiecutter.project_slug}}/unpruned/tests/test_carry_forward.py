@@ -288,6 +288,17 @@ def test_events_of_calls_that_ended_long_ago_are_handled_no_more(
     assert records.run(stored_before) == handled
 
 
+def test_one_odd_call_does_not_keep_the_others_from_being_carried(records: Records) -> None:
+    odd = Call.model_validate(
+        {"call_id": "odd", "start_timestamp": 2**70, "metadata": {"intent_id": ["?"], "a": "\0"}}
+    )
+    calls = [past(call, now_ms()) for call in (odd, Call(call_id="plain"))]
+
+    added = records.run(lambda repository: repository.add_past(calls, now_ms()))
+
+    assert added == (2, 0)
+
+
 def test_the_worker_runs_no_handler_for_a_call_that_ended_before_the_move(
     simulator: Simulator,
     records: Records,

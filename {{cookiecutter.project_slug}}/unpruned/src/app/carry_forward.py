@@ -77,7 +77,7 @@ def past(call: Call, now: int) -> PastCall:
     ended = call.end_timestamp or call.start_timestamp or 0
     return PastCall(
         call=call,
-        began_at=call.start_timestamp or call.end_timestamp or now,
+        began_at=min(max(0, _moment(call) or now), now),
         intent_id=intent_id if is_ours else None,
         fingerprint=told_by(call, INTENT_FINGERPRINT) or "",
         handled=[] if ended > now - STILL_OURS_MS else events_so_far(call),
