@@ -15,6 +15,9 @@ from typing_extensions import override
 HOST = "127.0.0.1"
 # Requests that still run when the server stops get this long, in seconds, before they are cut.
 GRACE_SECONDS = 1.0
+# Longer than a client keeps an idle connection (5 s in httpx), or both let go of it at once and a
+# request is lost in between.
+KEEP_ALIVE_SECONDS = 60
 # A handler that blocks the event loop must not block the stop for ever.
 STOP_SECONDS = 10.0
 
@@ -114,6 +117,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=1,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
             )
         )
 

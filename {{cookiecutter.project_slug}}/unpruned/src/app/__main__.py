@@ -11,6 +11,8 @@ from app.settings import load_settings
 
 STOP_SECONDS = 20
 """Requests that run when the app is stopped get this long. Kubernetes kills after 30 seconds."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than load balancers keep an idle connection (60 s, usually), so that they let go first."""
 
 
 def main() -> int:
@@ -32,7 +34,11 @@ def main() -> int:
         host, port = listener.getsockname()[:2]
         structlog.stdlib.get_logger(__name__).info("serving", host=host, port=port)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=STOP_SECONDS
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listener])
     return 0
