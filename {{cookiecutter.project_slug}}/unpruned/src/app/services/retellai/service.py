@@ -278,7 +278,7 @@ class RetellService:
         call = await self._repository.save_call(
             event.call, event=event.event, now=now_ms(), intent_id=intent_id
         )
-        if event.event == "call_analyzed" or call.finished:
+        if event.event == "call_analyzed" or (event.event == CALL_CREATED and call.finished):
             # What Retell could not deliver it repeats no more, and no sweep looks at this call.
             events = events_so_far(call)
             if not await self._repository.are_stored(events):
