@@ -59,7 +59,10 @@ def environment(cwd: Path, home: Path) -> dict[str, str]:
     }
     # Python's user packages and uv's downloads are found through HOME: keep uv's.
     cache = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache" / "uv")
-    return own | {"HOME": str(home), "PWD": str(cwd), "UV_CACHE_DIR": cache}
+    # pytest closes the folder of all its runs to others each time it starts, and a PostgreSQL that
+    # is not root's could not be stopped any more: each project's tests have one of their own.
+    private = {"HOME": str(home), "PYTEST_DEBUG_TEMPROOT": str(home)}
+    return own | private | {"PWD": str(cwd), "UV_CACHE_DIR": cache}
 
 
 def run(
