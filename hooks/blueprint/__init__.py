@@ -12,3 +12,6 @@ RENDERED = "unpruned"
 
 # The folder of the template that holds the whole tree.
 TREE = "{{cookiecutter.project_slug}}/" + RENDERED
+
+# The folder of a run that regenerates a project, in that project. Git does not see it.
+WORKSHOP = ".blueprint-regenerating"

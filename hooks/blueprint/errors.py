@@ -13,6 +13,10 @@ class FolderNotEmptyError(BlueprintError):
     """The target folder holds files that belong to somebody."""
 
 
+class ProjectRefusedError(BlueprintError):
+    """An existing project cannot be regenerated as it is; the message says what to do first."""
+
+
 class ManifestError(BlueprintError):
     """A manifest cannot be read; the message names the file and the line."""
 

@@ -1,0 +1,295 @@
+"""Changing many files of a project at once: all of them, or, whatever happens, none.
+
+Everything is prepared in one folder of the project. The journal in it names each change before the
+first is made; the changes are renames. While there is a journal, the next run takes all of them
+back; once it is renamed, all of them hold, and only tidying is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+
+from blueprint import WORKSHOP
+from blueprint.errors import ProjectRefusedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
+
+JOURNAL = "journal.json"
+DONE = "done.json"
+# The process that the run belongs to.
+RUNNER = "pid"
+
+# Permission bits and content; a symbolic link has its target as content.
+File = tuple[int, bytes]
+
+
+class Journal:
+    """The workshop of one run in the project at `project`."""
+
+    def __init__(self, project: str) -> None:
+        self.project = project
+        self.folder = os.path.join(project, WORKSHOP)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a run is under way, or ended before its time."""
+        return os.path.isdir(self.folder)
+
+    def open(self) -> None:
+        """Make the workshop, invisible to git.
+
+        Raises:
+            ProjectRefusedError: another run has just made it, or nobody may write there.
+        """
+        try:
+            os.mkdir(self.folder)
+        except FileExistsError:
+            raise ProjectRefusedError(
+                f"Another run is regenerating {self.project}. Wait for it, then run this again."
+            ) from None
+        except OSError as error:
+            raise ProjectRefusedError(
+                f"{self.project} cannot be written to, so nothing was changed: {error.strerror}. "
+                "Is it read-only? chmod u+w it."
+            ) from error
+        # The hooks come and go; cookiecutter, which runs them, is there from the first to the last.
+        with open(self.path(RUNNER), "w", encoding="ascii") as file:
+            file.write(str(os.getppid()))
+        with open(os.path.join(self.folder, ".gitignore"), "w", encoding="ascii") as file:
+            file.write("*\n")
+
+    def path(self, *names: str) -> str:
+        """Return a path in the workshop."""
+        return os.path.join(self.folder, *names)
+
+    def refuse_if_alive(self) -> None:
+        """Refuse to disturb another run that is still under way.
+
+        Raises:
+            ProjectRefusedError: it is, or another process has its number now.
+        """
+        try:
+            with open(self.path(RUNNER), encoding="ascii") as file:
+                runner = int(file.read())
+            os.kill(runner, 0)
+        except (OSError, ValueError, OverflowError):
+            return
+        if runner != os.getppid():
+            raise ProjectRefusedError(
+                f"Another run, process {runner}, is regenerating {self.project}. Wait for it. If "
+                f"that process is something else, delete {self.path(RUNNER)}, then run this again."
+            )
+
+    def recover(self, reset_index: Callable[[list[str]], None]) -> bool:
+        """End a run that was cut short, or take it back; tell whether it was taken back.
+
+        Args:
+            reset_index: makes git forget that the given paths were unmerged.
+        """
+        journal = self._read(JOURNAL)
+        if journal is not None:
+            self._take_back(journal)
+            reset_index(journal["unmerged"])
+        done = self._read(DONE)
+        if done is not None:
+            self._tidy(done)
+        if self.is_open:
+            shutil.rmtree(self.folder)
+        return journal is not None
+
+    def apply(
+        self,
+        changes: Mapping[str, File | None],
+        unmerged: Iterable[str],
+        mark_unmerged: Callable[[], None],
+    ) -> None:
+        """Make the changes, all or none, and close the workshop.
+
+        Args:
+            changes: the new state of each file that changes; None removes it.
+            unmerged: the paths that `mark_unmerged` tells git of.
+            mark_unmerged: called when every file is in place.
+
+        Raises:
+            ProjectRefusedError: something stands in the way of a change. Nothing was changed.
+            OSError: nothing could be written. Nothing was changed.
+        """
+        refuse_obstacles(self.project, changes)
+        os.mkdir(self.path("new"))
+        os.mkdir(self.path("old"))
+        rows: list[dict[str, Any]] = []
+        for number, (path, file) in enumerate(sorted(changes.items())):
+            if file is not None:
+                write(self.path("new", str(number)), file)
+            had = os.path.lexists(os.path.join(self.project, path))
+            rows.append({"path": path, "had": had, "has": file is not None, "is": digest(file)})
+        journal = {"rows": rows, "unmerged": list(unmerged), "folders": self._new_folders(changes)}
+        self._write(JOURNAL, journal)
+        try:
+            self._carry_out(rows)
+            mark_unmerged()
+        except BaseException:
+            self._take_back(journal)
+            raise
+        os.replace(self.path(JOURNAL), self.path(DONE))
+        self._tidy(journal)
+        shutil.rmtree(self.folder)
+
+    def _carry_out(self, rows: list[dict[str, Any]]) -> None:
+        for number, row in enumerate(rows):
+            target = os.path.join(self.project, row["path"])
+            if row["had"]:
+                os.rename(target, self.path("old", str(number)))
+            if row["has"]:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                os.rename(self.path("new", str(number)), target)
+
+    def _take_back(self, journal: Mapping[str, Any]) -> None:
+        for number, row in enumerate(journal["rows"]):
+            target = os.path.join(self.project, row["path"])
+            old = self.path("old", str(number))
+            ours = not os.path.lexists(target) or is_digest_of(target, row["is"])
+            if os.path.lexists(old):
+                # Whoever changed the file since that run keeps it, and has the old one beside it.
+                os.replace(old, target if ours else f"{target}.before-regenerating")
+            elif not row["had"] and ours and os.path.lexists(target):
+                os.remove(target)
+        for folder in journal["folders"]:
+            remove_if_empty(os.path.join(self.project, folder))
+        # Only now, with everything back, the journal may go.
+        os.remove(self.path(JOURNAL))
+
+    def _tidy(self, done: Mapping[str, Any]) -> None:
+        """Remove the folders whose last file is gone."""
+        for row in done["rows"]:
+            folder = os.path.dirname(row["path"])
+            while not row["has"] and folder and remove_if_empty(f"{self.project}/{folder}"):
+                folder = os.path.dirname(folder)
+
+    def _new_folders(self, changes: Mapping[str, File | None]) -> list[str]:
+        """Return the folders that the changes need and that are not there, the deepest first."""
+        needed = {
+            folder for path, file in changes.items() if file is not None for folder in above(path)
+        }
+        missing = [name for name in needed if not os.path.isdir(f"{self.project}/{name}")]
+        return sorted(missing, key=len, reverse=True)
+
+    def _read(self, name: str) -> Any:
+        try:
+            with open(self.path(name), encoding="utf-8") as file:
+                return json.load(file)
+        except FileNotFoundError:
+            return None
+
+    def _write(self, name: str, content: object) -> None:
+        with open(self.path(f"{name}.new"), "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        os.replace(self.path(f"{name}.new"), self.path(name))
+
+
+def changes(before: Mapping[str, File], result: Mapping[str, File]) -> dict[str, File | None]:
+    """Return what has to be written and, as None, removed."""
+    changed: dict[str, File | None] = {path: None for path in before if path not in result}
+    for path, file in result.items():
+        old = before.get(path)
+        if old is None or old[1] != file[1] or kind_and_mode(old) != kind_and_mode(file):
+            changed[path] = file
+    return changed
+
+
+def regular(file: File) -> File:
+    """Return a file that is no symbolic link: what is written is never written through one."""
+    return (0o644, b"") if stat.S_ISLNK(file[0]) else file
+
+
+def kind_and_mode(file: File) -> tuple[bool, int]:
+    """Return whether it is a symbolic link, and the permissions."""
+    return stat.S_ISLNK(file[0]), stat.S_IMODE(file[0])
+
+
+def refuse_obstacles(project: str, changes: Mapping[str, File | None]) -> None:
+    """Refuse changes that the files of the project are in the way of.
+
+    Raises:
+        ProjectRefusedError: a folder where a file must be or the reverse, a symbolic link where a
+            folder must be, or something that its owner made read-only. All are in the message.
+    """
+    problems: set[str] = set()
+    for path in changes:
+        for folder in above(path):
+            full = os.path.join(project, folder)
+            if os.path.islink(full):
+                problems.add(f"{folder} is a symbolic link; what it leads to is not ours to change")
+            elif os.path.lexists(full) and not os.path.isdir(full):
+                problems.add(f"{folder} is a file where {path} needs a folder: rename it")
+            elif os.path.isdir(full) and not writable(full):
+                problems.add(f"{folder} is read-only: chmod u+w it")
+        full = os.path.join(project, path)
+        if os.path.islink(full):
+            continue
+        if os.path.isdir(full):
+            problems.add(f"{path} is a folder where a file is needed: rename it")
+        elif os.path.exists(full) and not writable(full):
+            problems.add(f"{path} is read-only: chmod u+w it")
+    if not writable(project):
+        problems.add("the project's folder is read-only: chmod u+w it")
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in sorted(problems))
+        raise ProjectRefusedError(f"Nothing was changed, because of this:\n{lines}")
+
+
+def writable(path: str) -> bool:
+    """Tell whether a file or folder may be written to; root is held to the permissions too."""
+    return bool(os.stat(path).st_mode & stat.S_IWUSR) and os.access(path, os.W_OK)
+
+
+def above(path: str) -> list[str]:
+    """Return the folders above a path, the outermost first."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def remove_if_empty(folder: str) -> bool:
+    """Remove a folder without anything in it; tell whether it is gone."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return not os.path.lexists(folder)
+    return True
+
+
+def digest(file: File | None) -> str | None:
+    """Return what tells a content from any other."""
+    return None if file is None else hashlib.sha256(file[1]).hexdigest()
+
+
+def is_digest_of(path: str, expected: str | None) -> bool:
+    """Tell whether the file at `path` has that content."""
+    return not os.path.isdir(path) and digest(read(path)) == expected
+
+
+def write(path: str, file: File) -> None:
+    """Write a file, or a symbolic link, at a path where nothing is."""
+    mode, content = file
+    if stat.S_ISLNK(mode):
+        os.symlink(os.fsdecode(content), path)
+        return
+    with open(path, "wb") as stream:
+        stream.write(content)
+    os.chmod(path, stat.S_IMODE(mode))
+
+
+def read(path: str) -> File:
+    """Read a file, or a symbolic link, with its mode."""
+    mode = os.lstat(path).st_mode
+    if stat.S_ISLNK(mode):
+        return mode, os.fsencode(os.readlink(path))
+    with open(path, "rb") as stream:
+        return mode, stream.read()
