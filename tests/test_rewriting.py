@@ -142,10 +142,16 @@ def test_imports_that_name_nothing_moved_are_left_as_they_are():
 
 
 def test_comments_of_a_followed_import_stay_with_their_names():
-    old = "from app.retellai import (\n    client,  # the wrapper\n    types,\n)\nimport app.x\n"
+    old = "import app.x\nfrom app.retellai import (\n    client,  # the wrapper\n    types,\n)\n"
     assert followed(old) == (
         "import app.x\nfrom app.retellai import types\n"
         "from app.services.retellai import (\n    client,  # the wrapper\n)\n"
+    )
+
+
+def test_imports_that_were_in_no_order_stay_where_they_are():
+    assert followed("from app.retellai import client\nimport app.x\n") == (
+        "from app.services.retellai import client\nimport app.x\n"
     )
 
 

@@ -24,11 +24,12 @@ NAME = re.compile(r"(?P<name>[\w.]+|\*)(?:[ \t]+as[ \t]+(?P<alias>\w+))?")
 
 
 class Name(NamedTuple):
-    """One imported name, its alias or the empty string, and the comment behind it."""
+    """One imported name, its alias or the empty string, the comments behind it and above it."""
 
     name: str
     alias: str
     comment: str = ""
+    above: tuple[str, ...] = ()
 
 
 class Import(NamedTuple):
@@ -40,6 +41,8 @@ class Import(NamedTuple):
     tail: str = ""
     # One name a line, as ruff keeps it once the last name has a comma.
     expanded: bool = False
+    # Comments below the last name.
+    below: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the statement with its line end, on one line when it fits and was not expanded."""
@@ -47,14 +50,16 @@ class Import(NamedTuple):
         if not self.source:
             return f"{self.indent}import {', '.join(names)}{self.tail}\n"
         head = f"{self.indent}from {self.source} import "
-        comments = any(name.comment for name in self.names)
+        comments = self.below or any(name.comment or name.above for name in self.names)
         flat = f"{head}{', '.join(names)}{self.tail}"
         if (not comments and not self.expanded and len(flat) <= LINE_LENGTH) or names == ["*"]:
             return f"{flat}\n"
         rows = [
-            f"{self.indent}    {text},{f'  {name.comment}' if name.comment else ''}\n"
+            "".join(f"{self.indent}    {line}\n" for line in name.above)
+            + f"{self.indent}    {text},{f'  {name.comment}' if name.comment else ''}\n"
             for text, name in zip(names, self.names, strict=True)
         ]
+        rows += [f"{self.indent}    {line}\n" for line in self.below]
         return f"{head}({self.tail}\n{''.join(rows)}{self.indent})\n"
 
     def key(self) -> tuple[object, ...]:
@@ -91,9 +96,14 @@ def member_key(name: Name) -> tuple[object, ...]:
 def read(match: re.Match[str]) -> Import:
     """Return the statement that :data:`STATEMENT` matched."""
     block, names = match["block"], match["names"] or match["modules"]
-    found = read_block(block) if block is not None else read_names(names)
-    expanded = block is not None and block.rstrip().endswith(",")
-    return Import(match["source"] or "", tuple(found), match["indent"], match["tail"], expanded)
+    if block is None:
+        return Import(
+            match["source"] or "", tuple(read_names(names)), match["indent"], match["tail"]
+        )
+    found, below = read_block(block)
+    code = [line.partition("#")[0].strip() for line in block.splitlines()]
+    expanded = "".join(code).endswith(",")
+    return Import(match["source"], tuple(found), match["indent"], match["tail"], expanded, below)
 
 
 def read_names(text: str, comment: str = "") -> list[Name]:
@@ -104,13 +114,19 @@ def read_names(text: str, comment: str = "") -> list[Name]:
     return found
 
 
-def read_block(block: str) -> list[Name]:
-    """Return the names between the parentheses, each with the comment of its line."""
+def read_block(block: str) -> tuple[list[Name], tuple[str, ...]]:
+    """Return the names between the parentheses with their comments, and the comments below them."""
     found: list[Name] = []
+    above: tuple[str, ...] = ()
     for line in block.splitlines():
         code, mark, comment = line.partition("#")
-        found += read_names(code, mark + comment.rstrip())
-    return found
+        names = read_names(code, mark + comment.rstrip())
+        if names:
+            found += [names[0]._replace(above=above), *names[1:]]
+            above = ()
+        elif mark:
+            above += (mark + comment.rstrip(),)
+    return found, above
 
 
 def arranged(statements: list[Import]) -> list[Import]:
@@ -124,10 +140,14 @@ def arranged(statements: list[Import]) -> list[Import]:
     for statement in statements:
         if not statement.source:
             continue
-        alone += [statement._replace(names=(name,)) for name in statement.names if name.alias]
         rest = tuple(name for name in statement.names if not name.alias)
+        aliased = [
+            statement._replace(names=(name,), below=()) for name in statement.names if name.alias
+        ]
         if not rest:
+            alone += [*aliased[:-1], aliased[-1]._replace(below=statement.below)]
             continue
+        alone += aliased
         other = joined.get(statement.source)
         if other is None:
             joined[statement.source] = statement._replace(names=in_order(rest))
@@ -136,6 +156,7 @@ def arranged(statements: list[Import]) -> list[Import]:
                 names=in_order((*other.names, *rest)),
                 tail=other.tail or statement.tail,
                 expanded=other.expanded or statement.expanded,
+                below=(*other.below, *statement.below),
             )
     return sorted(dict.fromkeys([*plain, *joined.values(), *alone]), key=Import.key)
 

@@ -33,8 +33,10 @@ class Layout:
 
     def destination(self, path: str) -> str | None:
         """Return where the tree's file (or folder, with a final slash) lives; None if pruned."""
-        if not self.keeps(path):
-            return None
+        return self.home(path) if self.keeps(path) else None
+
+    def home(self, path: str) -> str:
+        """Return where the tree's file or folder lives if it is kept."""
         for row in self._place:
             if covers(row.source, path):
                 return row.destination + path[len(row.source) :]

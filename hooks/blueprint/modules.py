@@ -32,6 +32,8 @@ class Renames:
             if old_module and new_module:
                 alone = old.endswith("/__init__.py")
                 (self.packages_alone if alone else self.modules)[old_module] = new_module
+        # A folder is also named without its final slash.
+        self.paths |= {old[:-1]: new[:-1] for old, new in self.paths.items() if old.endswith("/")}
         names = (*self.modules, *self.packages_alone)
         self.roots = frozenset(name.partition(".")[0] for name in names)
         self.path_pattern = path_pattern(self.paths)
@@ -86,7 +88,7 @@ def path_pattern(paths: Iterable[str]) -> re.Pattern[str] | None:
     if not longest_first:
         return None
     choice = "|".join(map(re.escape, longest_first))
-    return re.compile(rf"(?<![\w/.-])((?:\./)?)({choice})(?:(?<=/)|(?![\w-]))")
+    return re.compile(rf"(?<![\w/.-])((?:\.\.?/)*)({choice})(?:(?<=/)|(?![\w/-]|\.\w))")
 
 
 def module_name(path: str) -> str:

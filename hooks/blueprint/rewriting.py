@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint import imports
-from blueprint.modules import module_name
+from blueprint.modules import SOURCE_ROOT, module_name, path_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,11 +49,54 @@ def rewrite(renames: Renames, text: str, old_path: str, new_path: str) -> str:
         text = text.replace("\r\n", "\n")
     if renames.path_pattern is not None:
         text = renames.path_pattern.sub(lambda match: match[1] + renames.paths[match[2]], text)
-    if old_path.endswith((".py", ".pyi")):
+    if is_python(old_path):
         text = rewrite_python(renames, text, old_path, new_path)
     else:
         text = rewrite_dotted(renames, text)
     return text.replace("\n", "\r\n") if windows else text
+
+
+def stale_names(
+    renames: Renames, gone: Iterable[str], text: str, path: str
+) -> list[tuple[int, str]]:
+    """Find what still names a moved module, or one that is gone, in a file that was rewritten.
+
+    Args:
+        renames: the moves of the file's project.
+        gone: the paths of the files that are no more.
+        text: the whole file.
+        path: where it is now.
+
+    Returns:
+        the number of each line, and the name in it.
+    """
+    gone = list(gone)
+    modules = {module_name(file) for file in gone} - {""}
+    package = package_name(path)
+    named = [(match.start(), match[0]) for match in DOTTED.finditer(text)]
+    for match in imports.STATEMENT.finditer(text):
+        statement = imports.read(match)
+        source = absolute(statement.source, package) if statement.source else None
+        named += [(match.start(), f"{source}.{name.name}") for name in statement.names if source]
+    # In code an attribute may look like a module; in a string that is left it is one.
+    whole = [(0, len(text))]
+    texts = [match.span() for match in TEXT_IN_CODE.finditer(text)] if is_python(path) else whole
+    found = {
+        (start, name)
+        for start, name in named
+        if any(name == module or name.startswith(f"{module}.") for module in modules)
+        or (renames.module(name) != name and any(a <= start < b for a, b in texts))
+    }
+    moved = [old for old, new in renames.paths.items() if old != new]
+    short = path_pattern({path.removeprefix(SOURCE_ROOT) for path in moved} | {*moved, *gone})
+    if short is not None:
+        found |= {(match.start(), match[2]) for match in short.finditer(text)}
+    return sorted({(text.count("\n", 0, start) + 1, name) for start, name in found})
+
+
+def is_python(path: str) -> bool:
+    """Tell whether a file is Python source."""
+    return path.endswith((".py", ".pyi"))
 
 
 def rewrite_dotted(renames: Renames, text: str) -> str:
@@ -140,11 +183,14 @@ class ImportFollower:
         self._new_package = package_name(new_path)
 
     def follow(self, block: Block) -> str:
-        """Return a block of imports with its moved modules followed, sorted if any was."""
+        """Return a block of imports with its moved modules followed, sorted if it was."""
         followed = [new for statement in block.statements for new in self._statement(statement)]
         if followed == list(block.statements):
             return block.text
-        return "".join(statement.text() for statement in imports.arranged(followed))
+        # Only what was in order is put in order again.
+        in_order = imports.arranged(list(block.statements)) == list(block.statements)
+        shown = imports.arranged(followed) if in_order else followed
+        return "".join(statement.text() for statement in shown)
 
     def _statement(self, statement: imports.Import) -> list[imports.Import]:
         if not statement.source:
@@ -165,7 +211,7 @@ class ImportFollower:
             else:
                 apart.append(self._moved_apart(statement, name, new))
         if not stay:
-            return apart
+            return [*apart[:-1], apart[-1]._replace(below=statement.below)]
         if statement.source.startswith(".") and not apart:
             # A relative import that still leads to the right module keeps its spelling.
             if absolute(statement.source, self._new_package) == new_source:
@@ -179,10 +225,9 @@ class ImportFollower:
         """Return the import of a module that left the package it was imported from."""
         parent, _, last = new.rpartition(".")
         # The name that the file's own code uses stays bound.
-        alias = name.alias or (name.name if name.name != last else "")
-        return statement._replace(
-            source=parent, names=(imports.Name(last, alias, name.comment),), expanded=False
-        )
+        bound = name.alias or name.name
+        moved = name._replace(name=last, alias=bound if bound != last else "")
+        return statement._replace(source=parent, names=(moved,), expanded=False, below=())
 
 
 def absolute(source: str, package: str) -> str | None:

@@ -1,0 +1,92 @@
+"""Where a project's files go when it becomes another variant."""
+
+from __future__ import annotations
+
+import pytest
+
+from blueprint.layout import Layout
+from blueprint.manifest import load
+from blueprint.moves import Moves
+from blueprint.tree import list_files
+from tests.baking import ROOT, TREE
+
+TOY = ROOT / "tests" / "fixtures" / "three-variants"
+TOY_FILES = list_files(str(TOY / TREE))
+
+
+def moves(old: str, new: str) -> Moves:
+    before, after = (Layout(load(str(TOY), name)) for name in (old, new))
+    return Moves(before, after, TOY_FILES, TOY_FILES)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "path", "home"),
+    [
+        # The template's own files, by their source; one of them leaves its folder.
+        (
+            *("monolith", "service-layer", "src/app/retellai/client.py"),
+            "src/app/services/retellai/client.py",
+        ),
+        (
+            *("monolith", "service-layer", "src/app/retellai/middleware.py"),
+            "src/app/middleware/retell.py",
+        ),
+        (
+            *("microservice", "monolith", "src/app/infrastructure/retellai/client.py"),
+            "src/app/retellai/client.py",
+        ),
+        # What stays though its folder moves.
+        ("monolith", "microservice", "src/app/retellai/types.py", "src/app/retellai/types.py"),
+        # The owner's, with their folder, however deep.
+        (
+            *("monolith", "service-layer", "src/app/retellai/mine/x.py"),
+            "src/app/services/retellai/mine/x.py",
+        ),
+        (
+            *("service-layer", "monolith", "src/app/services/retellai/mine.py"),
+            "src/app/retellai/mine.py",
+        ),
+        (
+            "service-layer",
+            "microservice",
+            "src/app/queue/m.py",
+            "src/app/infrastructure/queue/m.py",
+        ),
+        # What no folder of the template takes along.
+        ("monolith", "service-layer", "src/app/mine.py", "src/app/mine.py"),
+        ("monolith", "service-layer", "src/app/retellai_mine.py", "src/app/retellai_mine.py"),
+        # What the new variant has not stays where it is, should it be kept.
+        ("service-layer", "monolith", "src/app/queue/processor.py", "src/app/queue/processor.py"),
+        ("monolith", "monolith", "src/app/retellai/client.py", "src/app/retellai/client.py"),
+    ],
+)
+def test_a_file_goes_where_the_template_has_it_or_its_folder(
+    old: str, new: str, path: str, home: str
+):
+    assert moves(old, new).new_path(path) == home
+
+
+@pytest.mark.parametrize("old", ["monolith", "service-layer", "microservice"])
+@pytest.mark.parametrize("new", ["monolith", "service-layer", "microservice"])
+def test_the_way_there_and_back_ends_where_it_began(old: str, new: str):
+    there, back = moves(old, new), moves(new, old)
+    shared = set(there.sources) - there.dropped
+    assert shared
+    for home in shared:
+        assert there.new_path(back.new_path(home)) == home
+    mine = ["src/app/retellai/mine.py", "src/app/services/mine.py", "mine/x.py"]
+    homes = [there.new_path(path) for path in mine]
+    assert len(set(homes)) == len(mine)
+
+
+def test_names_of_modules_are_followed_in_the_new_layout():
+    found = moves("monolith", "microservice").renames("src/app/mine.py")
+    assert found is not None
+    folder, renames = found
+    assert folder == ""
+    assert renames.module("app.retellai.client") == "app.infrastructure.retellai.client"
+    assert renames.module("app.retellai.types.Call") == "app.retellai.types.Call"
+
+
+def test_a_readme_that_was_written_for_its_variant_is_not_rewritten():
+    assert moves("monolith", "service-layer").renames("README.md") is None
