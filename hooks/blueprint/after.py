@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from blueprint import RENDERED, manifest, record, tree
-from blueprint.errors import BlueprintError
+from blueprint import RENDERED, WORKSHOP, manifest, record, tree
+from blueprint.errors import BlueprintError, ProjectRefusedError
 from blueprint.layout import Layout
 from blueprint.report import next_steps, path_below_shell
 from blueprint.speech import refuse, say
@@ -20,12 +20,28 @@ def main(template: str, answers: Mapping[str, Any]) -> int:
     """Return the exit code: 0 when the present folder holds a finished project."""
     project = os.getcwd()
     try:
+        if os.path.isdir(os.path.join(project, WORKSHOP)):
+            return regenerate(template, project, answers)
         variant = finish(template, project, answers)
     except BlueprintError as error:
         return refuse(error)
     # cruft renders into folders of its own when it updates: commands would lead nowhere.
     if "_output_dir" in answers or path_below_shell(project) is not None:
         say(next_steps(project, answers, variant))
+    return 0
+
+
+def regenerate(template: str, project: str, answers: Mapping[str, Any]) -> int:
+    """Merge what was rendered into the existing project and return the exit code."""
+    from blueprint import regenerate, summary
+
+    try:
+        done = regenerate.regenerate(template, project, answers)
+    except OSError as error:
+        raise ProjectRefusedError(
+            f"The project could not be written, and is as it was: {error}"
+        ) from error
+    say(summary.summary(project, done))
     return 0
 
 

@@ -1,13 +1,14 @@
-"""Before rendering: refuse bad answers and folders that hold files, with nothing written."""
+"""Before rendering: refuse what cannot be baked or regenerated, with nothing written."""
 
 from __future__ import annotations
 
 import os
 
-from blueprint import TREE
+from blueprint import TREE, WORKSHOP
 from blueprint.answers import validate
 from blueprint.errors import BlueprintError, FolderNotEmptyError
-from blueprint.speech import refuse
+from blueprint.record import RECORD
+from blueprint.speech import refuse, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +17,24 @@ if TYPE_CHECKING:
 
 
 def main(template: str, answers: Mapping[str, Any]) -> int:
-    """Return the exit code: 0 when the project may be rendered into the present folder."""
+    """Return the exit code: 0 when the present folder's project may be rendered."""
+    project = os.getcwd()
     try:
-        check(template, os.getcwd(), answers)
+        restore(project)
+        check(template, project, answers)
     except BlueprintError as error:
         return refuse(error)
     return 0
+
+
+def restore(project: str) -> None:
+    """Put right what an earlier run left that was cut short, before anything else is looked at."""
+    if not os.path.isdir(os.path.join(project, WORKSHOP)):
+        return
+    from blueprint.regenerate import recover
+
+    if recover(project):
+        say("\nAn earlier run was cut short: the project is again as it was before that run.")
 
 
 def check(template: str, project: str, answers: Mapping[str, Any]) -> None:
@@ -29,12 +42,32 @@ def check(template: str, project: str, answers: Mapping[str, Any]) -> None:
 
     Raises:
         AnswersRefusedError: at least one answer cannot be baked.
-        FolderNotEmptyError: the project's folder holds something already.
+        FolderNotEmptyError: the project's folder holds files, and is no project of this template.
+        ProjectRefusedError: it is one, and cannot be regenerated as it is.
     """
     manifests = os.listdir(os.path.join(template, "variants"))
     variants = [file.removesuffix(".yaml") for file in manifests if file.endswith(".yaml")]
     validate(answers, variants, requirements(template))
-    refuse_to_overwrite(project)
+    # cruft bakes into folders of its own, and does not tell where.
+    shell = os.environ.get("PWD") if "_output_dir" in answers else None
+    if shell and os.path.isfile(os.path.join(shell, RECORD)):
+        from blueprint.regenerate import refuse_wrong_folder
+
+        refuse_wrong_folder(shell, project, answers)
+    if os.path.isfile(os.path.join(project, RECORD)):
+        from blueprint.regenerate import prepare
+
+        advice = prepare(template, project, answers, variants)
+        if advice is not None:
+            say(f"\n{advice}")
+        return
+    if os.listdir(project):
+        raise FolderNotEmptyError(
+            f"{project} already has files and no {RECORD}, so nothing was written.\n"
+            "It is no project of this template, or its record is gone: then take that back, for "
+            f"instance with git checkout HEAD~1 -- {RECORD}. A new project needs another folder: "
+            "give another project_slug, or another folder with -o."
+        )
 
 
 def requirements(template: str) -> str:
@@ -46,17 +79,3 @@ def requirements(template: str) -> str:
             with open(os.path.join(tree, name), encoding="utf-8") as file:
                 texts.append(file.read())
     return "\n".join(texts)
-
-
-def refuse_to_overwrite(project: str) -> None:
-    """Refuse a folder that holds anything: cookiecutter would overwrite it file by file.
-
-    Raises:
-        FolderNotEmptyError: the folder holds at least one file or folder.
-    """
-    if os.listdir(project):
-        raise FolderNotEmptyError(
-            f"{project} already has files, so nothing was written.\n"
-            "Regenerating a project is not built yet. Bake into another folder: give another "
-            "project_slug, or another folder with -o."
-        )

@@ -22,6 +22,8 @@ FACTS = (
     "time_to_market",
 )
 LISTS = ("keep", "steps")
+# Not in the manifests of older commits, which a project's base may be baked from.
+LATER_LISTS = ("left_going_up", "left_going_down")
 MAPPINGS = ("fits", "place")
 
 TOP = re.compile(r"(?P<key>[a-z_]+):(?: +(?P<value>.+))?")
@@ -67,6 +69,8 @@ class Manifest:
         self.keep = tuple(Row(value, line) for _, value, line in sections["keep"])
         self.place = tuple(Placement(*entry) for entry in sections["place"])
         self.steps = tuple(value for _, value, _ in sections["steps"])
+        self.left_going_up = tuple(value for _, value, _ in sections.get("left_going_up", ()))
+        self.left_going_down = tuple(value for _, value, _ in sections.get("left_going_down", ()))
 
     def at(self, line: int) -> str:
         """Return the place of a row for a message: file and line."""
@@ -130,12 +134,12 @@ def read_lines(text: str, file: str) -> tuple[dict[str, str], dict[str, list[Ent
                 raise ManifestError(f"{file}, line {number}: the field '{section}' is repeated")
             if section in TEXTS and value:
                 texts[section] = unquoted(value)
-            elif section in (*LISTS, *MAPPINGS) and value in (None, "[]", "{}"):
+            elif section in (*LISTS, *LATER_LISTS, *MAPPINGS) and value in (None, "[]", "{}"):
                 sections[section] = []
             else:
                 raise ManifestError(f"{file}, line {number}: not understood: {line!r}")
             continue
-        row = (ROW if section in LISTS else PAIR).fullmatch(line)
+        row = (PAIR if section in MAPPINGS else ROW).fullmatch(line)
         if row is None or section not in sections:
             raise ManifestError(f"{file}, line {number}: not understood: {line!r}")
         key = row.groupdict().get("key") or ""

@@ -11,10 +11,11 @@ import os
 import re
 
 from blueprint import TREE
+from blueprint.errors import ProjectRefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from subprocess import Popen
     from typing import Any
 
@@ -31,17 +32,78 @@ BAKED_FROM = ("cookiecutter.json", "hooks", "variants", TREE)
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
+class Record:
+    """What a project tells of its making.
+
+    Raises:
+        KeyError: a part of it is missing.
+        TypeError, ValueError: a part of it is not what it must be.
+    """
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+        self.answers: dict[str, Any] = {
+            key: content["cookiecutter"][key] for key in RECORDED_ANSWERS
+        }
+        self.variant: str = content["variant"]
+        self.commit: str | None = content["commit"]
+        self.template: str = content["template"]
+        # Files of another variant that the owner had changed, and that were left when it went.
+        self.kept = [str(path) for path in content.get("kept", ())]
+        texts = (*self.answers.values(), self.variant, self.template)
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a value that must be a text is none")
+        for text in texts:
+            text.encode()  # half a character cannot be written
+
+
+def read(root: str) -> Record:
+    """Read the record of the project at `root`.
+
+    Raises:
+        ProjectRefusedError: it cannot be read, or it is not whole.
+    """
+    path = os.path.join(root, RECORD)
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        record = Record(content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ProjectRefusedError(
+            f"{path} cannot be understood ({type(error).__name__}: {error}), so nothing was "
+            "changed.\nWithout it nobody knows what is yours and what is the template's. Take it "
+            f"back from an earlier commit, for instance: git checkout HEAD~1 -- {RECORD}"
+        ) from None
+    return record
+
+
 def write(root: str, answers: Mapping[str, Any], commit: str | None) -> None:
     """Write the record into the project at `root`."""
-    record = {
-        "cookiecutter": {key: answers[key] for key in RECORDED_ANSWERS},
+    with open(os.path.join(root, RECORD), "wb") as file:
+        file.write(text_of({}, answers, commit))
+
+
+def text_of(
+    old: Mapping[str, Any],
+    answers: Mapping[str, Any],
+    commit: str | None,
+    kept: Iterable[str] = (),
+) -> bytes:
+    """Return the content of a record; what else is in the `old` one stays."""
+    record: dict[str, Any] = {
+        **old,
+        "cookiecutter": {
+            **old.get("cookiecutter", {}),
+            **{key: answers[key] for key in RECORDED_ANSWERS},
+        },
         "variant": answers["variant"],
         "template": TEMPLATE_NAME,
         "commit": commit,
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    with open(os.path.join(root, RECORD), "wb") as file:
-        file.write(f"{text}\n".encode())
+    record.pop("kept", None)
+    if kept:
+        record["kept"] = sorted(kept)
+    return f"{json.dumps(record, indent=2, ensure_ascii=False)}\n".encode()
 
 
 class TemplateCommit:

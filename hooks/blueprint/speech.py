@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -22,7 +23,16 @@ def say(text: str) -> None:
     show(text, sys.stdout)
 
 
-def show(text: str, stream: TextIO) -> None:
-    """Print `text` on `stream`; characters that it cannot show are escaped."""
+def show(text: str, stream: TextIO | None) -> None:
+    """Print `text` on `stream`; characters that it cannot show are escaped.
+
+    Nothing fails because nobody reads it (a closed stream, a pipe that ended).
+    """
+    if stream is None:
+        return
     encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+    except OSError:
+        # Python writes what is left when it ends, and would fail then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
