@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -79,6 +80,34 @@ def test_the_readmes_matrix_says_what_the_manifests_say(readme: str):
         assert told[manifest.title.lower()] == {
             factor: manifest.fits[fact] for factor, fact in FACTORS.items()
         }
+
+
+def variants_of_dev_fit() -> list[dict[str, str]]:
+    """Return what ``dev/fit.py`` says of the variants; it cannot be imported without the app."""
+    source = (ROOT / TREE / "dev/fit.py").read_text(encoding="utf-8")
+    (listed,) = (
+        statement.value
+        for statement in ast.parse(source).body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "VARIANTS"
+    )
+    assert isinstance(listed, ast.Tuple)
+    return [
+        {fact.arg or "": ast.literal_eval(fact.value) for fact in call.keywords}
+        for call in listed.elts
+        if isinstance(call, ast.Call)
+    ]
+
+
+def test_dev_fit_judges_by_what_the_manifests_say_of_every_variant():
+    assert variants_of_dev_fit() == [
+        {
+            "name": manifest.name,
+            "title": manifest.title,
+            "team": manifest.fits["team"],
+            "daily_users": manifest.fits["daily_users"],
+        }
+        for manifest in MANIFESTS
+    ]
 
 
 def test_every_question_has_a_readable_label_and_the_variant_comes_last():

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from dotenv import dotenv_values
 
@@ -18,7 +18,8 @@ WATCH_SECONDS = 0.5
 DESCRIPTION = f"""\
 Starts {stack.WHAT}, prints the addresses, and stops everything on Ctrl-C.
 No real call can be placed: the app is always pointed at the simulator.
-`python -m dev demo` places calls on free ports, prints what happened, and ends."""
+`python -m dev demo` places calls on free ports, prints what happened, and ends.
+`python -m dev fit` tells whether this variant is still the right size; it changes nothing."""
 
 
 def main() -> int:
@@ -29,6 +30,10 @@ def main() -> int:
         from dev.demo import demo
 
         return demo()
+    if options.command == "fit":
+        from dev.fit import fit
+
+        return fit(options)
     app_url, simulator_url = (
         f"http://{HOST}:{port}" for port in (options.port, options.simulator_port)
     )
@@ -146,7 +151,9 @@ def _parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", nargs="?", choices=["demo"], help="place calls and end")
+    commands = parser.add_subparsers(dest="command", metavar="[demo | fit]")
+    commands.add_parser("demo", help="place calls and end")
+    _add_fit(commands.add_parser("fit", help="say whether to stay, grow or shrink"))
     parser.add_argument("--port", type=int, default=8000, help="port of the app (8000)")
     parser.add_argument(
         "--simulator-port", type=int, default=8080, help="port of the simulator (8080)"
@@ -157,6 +164,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     stack.add_options(parser)
     return parser
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--days", type=_number(1, 90), default=7, help="whole days of calls to count (7)"
+    )
+    parser.add_argument(
+        "--team", type=_number(1), help="people in the team, instead of those in git"
+    )
+    parser.add_argument(
+        "--daily-users", type=_number(0), help="daily users, instead of those in Retell's calls"
+    )
+
+
+def _number(lowest: int, highest: int = 10**12) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            limits = f"of at least {lowest}" if highest == 10**12 else f"from {lowest} to {highest}"
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number {limits}")
+        return int(text)
+
+    return read
 
 
 if __name__ == "__main__":

@@ -456,6 +456,37 @@ async def test_slots_reserved_for_inbound_calls_are_not_used_by_outbound_ones(
     assert (await sdk.concurrency.retrieve()).reserved_inbound_concurrency == 1
 
 
+# --- The past ------------------------------------------------------------------------------------
+
+
+async def test_calls_of_the_past_are_told_like_others_but_ring_nobody_and_send_nothing(
+    sdk: AsyncRetell, control: Control, receiver: Receiver
+) -> None:
+    phone = {
+        "direction": "outbound",
+        "from_number": OFFICE,
+        "to_number": ALICE,
+        "start_timestamp": 1_700_000_000_000,
+    }
+    answer = await control.http.post("/past-calls", json=[phone, {"start_timestamp": 1}])
+    past: list[str] = answer.json()
+
+    placed = await call_somebody(sdk)
+    await analysed(sdk, placed.call_id)
+    await eventually(lambda: control.deliveries("call_analyzed"), bool)
+
+    page = await sdk.call.list()
+    assert [item.call_id for item in page.items] == [placed.call_id, *past]
+    told = await sdk.call.retrieve(past[0])
+    assert (told.call_status, told.call_type) == ("ended", "phone_call")
+    assert (told.start_timestamp, told.end_timestamp) == (1_700_000_000_000, 1_700_000_000_100)
+    assert told.transcript
+    assert told.call_analysis
+    assert (await sdk.call.retrieve(past[1])).call_type == "web_call"
+    assert await control.rings() == 1
+    assert {json.loads(body)["call"]["call_id"] for body in receiver.bodies} == {placed.call_id}
+
+
 # --- Lists ---------------------------------------------------------------------------------------
 
 

@@ -131,6 +131,14 @@ class CallBook:
             )
         self._spawn(self._live(call))
 
+    def remember(self, call: Call) -> None:
+        """Take in a call of the past, which has its times: nothing rings and nobody is told."""
+        call.status = call.story.final_status
+        call.disconnection_reason = call.story.disconnection_reason
+        call.lines = _lines(call)
+        call.analysis = _analysis(call)
+        self._calls[call.call_id] = call
+
     def stop(self, call: Call) -> None:
         """Hang up; raises 400 for a call that is over (Retell does not tell its own answer)."""
         if not call.is_active:
@@ -176,11 +184,13 @@ class CallBook:
             call.status = "not_connected"
         else:
             call.status = "ended" if reason == "manual_stopped" else call.story.final_status
-            name = listener_name(call.dynamic_variables, otherwise="there")
-            call.lines = tuple(
-                (role, text.replace("{name}", name)) for role, text in call.story.lines
-            )
+            call.lines = _lines(call)
         self._emit("call_ended", call)
+
+
+def _lines(call: Call) -> tuple[tuple[Role, str], ...]:
+    name = listener_name(call.dynamic_variables, otherwise="there")
+    return tuple((role, text.replace("{name}", name)) for role, text in call.story.lines)
 
 
 def _analysis(call: Call) -> dict[str, object]:

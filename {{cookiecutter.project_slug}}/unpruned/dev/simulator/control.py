@@ -4,7 +4,7 @@ They ask for no key: the simulator listens on this machine only.
 """
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -30,6 +30,17 @@ class InboundCall(BaseModel):
 
     from_number: Number
     to_number: Number
+
+
+class PastCall(BaseModel):
+    """A call that took place: on the phone with a direction, on the web without one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    direction: Literal["inbound", "outbound"] | None = None
+    from_number: Number | None = None
+    to_number: Number | None = None
+    start_timestamp: int = Field(ge=0, description="Unix ms")
 
 
 class FunctionCall(BaseModel):
@@ -126,6 +137,11 @@ def _add_actions(control: FastAPI, simulation: Simulation) -> None:
     async def inbound_call(body: InboundCall) -> dict[str, object]:
         """Call in; answers the call (null: not put through) and what the app answered."""
         return asdict(await simulation.inbound_call(body.from_number, body.to_number))
+
+    @control.post("/past-calls", status_code=201)
+    async def past_calls(body: list[PastCall]) -> list[str]:
+        """Let calls have taken place: nothing rings, no webhook is sent. Answers their ids."""
+        return [simulation.past_call(**call.model_dump()) for call in body]
 
     @control.post("/function-calls")
     async def function_call(body: FunctionCall) -> dict[str, object]:

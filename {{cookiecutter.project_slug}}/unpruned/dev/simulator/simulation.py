@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -76,6 +77,28 @@ class Simulation:
         self.faults.clear()
         self.requests.clear()
         self.change_settings(self._first_settings.model_dump())
+
+    def past_call(
+        self,
+        direction: Literal["inbound", "outbound"] | None,
+        from_number: str | None,
+        to_number: str | None,
+        start_timestamp: int,
+    ) -> str:
+        """Let a call have taken place, without a direction on the web; returns its id."""
+        call = Call(
+            "phone_call" if direction else "web_call",
+            self.agents.default(),
+            direction=direction,
+            from_number=from_number,
+            to_number=to_number,
+            access_token=None if direction else "token_expired",
+            created_at=start_timestamp,
+            start_timestamp=start_timestamp,
+            end_timestamp=start_timestamp + int(self.settings.call_seconds * 1000),
+        )
+        self.calls.remember(call)
+        return call.call_id
 
     async def inbound_call(self, from_number: str, to_number: str) -> InboundResult:
         """Let somebody call in: ask the app, then put the call through as it wishes.
