@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 from filelock import FileLock
 
-from tests.baking import VARIANTS, Cook, copy_of_repository, run, three_variants, tool
+from benchmarks.fuzz_regenerating import Kitchen
+from tests.baking import (
+    VARIANTS,
+    Cook,
+    commit_all,
+    copy_of_repository,
+    git,
+    run,
+    three_variants,
+    tool,
+)
+from tests.regenerating import SLUG, write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -82,3 +95,39 @@ def installed(
             done = run(tool("uv"), "sync", cwd=project, home=folder / "home")
             assert done.returncode == 0, done.stderr
     return folder / "out" / "voice-app"
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy as a git repository. Not to be written to."""
+    template = three_variants(tmp_path_factory.mktemp("history") / "template")
+    commit_all(template)
+    return template
+
+
+@pytest.fixture(scope="session")
+def kitchen(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+    """One untouched toy of each variant."""
+    return Kitchen(history, tmp_path_factory.mktemp("kitchen"))
+
+
+@pytest.fixture
+def own_history(history: Path, tmp_path: Path) -> Path:
+    """The toy as a git repository that one test may write to."""
+    git(tmp_path, "clone", "--quiet", str(history), "own-history")
+    return tmp_path / "own-history"
+
+
+@pytest.fixture
+def bake(kitchen: Kitchen, cook: Cook) -> Callable[..., Path]:
+    """Put a toy of a variant where `cook` bakes, with files of the owner's, committed."""
+
+    def put(variant: str = "monolith", in_git: bool = True, **files: str | bytes) -> Path:
+        project = cook.out / SLUG
+        shutil.copytree(kitchen.pristine[variant], project)
+        write(project, files)
+        if in_git:
+            commit_all(project)
+        return project
+
+    return put
