@@ -6,17 +6,21 @@ from the history of the template's clone. Nothing is fetched: hooks use no netwo
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint import RENDERED, TREE, manifest, tree
 from blueprint.answers import SLUG_AS_ANSWERED
 from blueprint.errors import BlueprintError, ProjectRefusedError
-from blueprint.journal import read
+from blueprint.journal import above, read
 from blueprint.layout import Layout
 from blueprint.record import BAKED_FROM, RECORD, RECORDED_ANSWERS, is_commit
 from blueprint.repository import git
+
+QUESTIONS = "cookiecutter.json"
 
 # The modules that decide what a rendered tree becomes.
 ARRANGED_BY = (
@@ -64,11 +68,11 @@ def bake_base(
         workshop: a folder for what is made on the way.
     """
     if commit is not None and recorded.commit == commit:
-        return bake_from(template, recorded, rendered, answers, workshop)
+        return bake_from(template, template, recorded, rendered, answers, workshop)
     older = older_template(template, recorded.commit, workshop)
     if older is not None:
         try:
-            return bake_from(older, recorded, None, answers, workshop)
+            return bake_from(older, template, recorded, rendered, answers, workshop)
         except BlueprintError as error:
             why = f"The template's commit {recorded.commit} cannot be baked any more ({error})."
     else:
@@ -77,12 +81,49 @@ def bake_base(
             if recorded.commit is None
             else f"The template's history here does not have the commit {recorded.commit}."
         )
-    base = bake_from(template, recorded, rendered, answers, workshop)
+    base = bake_from(template, template, recorded, rendered, answers, workshop)
     return base._replace(
         warning=f"{why}\n"
         "The present template stood in for it. Nothing of yours is lost, but what the template "
         "itself changed since then looks like yours: it stays as you have it."
     )
+
+
+def render_again(template: str, present: str, rendered: str, folder: str) -> bool:
+    """Make in `folder` what a template renders out of what the present one has rendered.
+
+    Tells whether that could be done: only files differ that are copied as they are. Then Jinja need
+    not be imported, which takes longer than everything else that regenerating does.
+    """
+    old, new = os.path.join(template, TREE), os.path.join(present, TREE)
+    before, after = set(tree.list_files(old)), set(tree.list_files(new))
+    changed = before ^ after
+    if template != present:
+        questions = [read(os.path.join(root, QUESTIONS))[1] for root in (template, present)]
+        if questions[0] != questions[1] or not is_same_engine(template):
+            return False
+        changed |= {
+            path
+            for path in before & after
+            if read(os.path.join(old, path))[1] != read(os.path.join(new, path))[1]
+        }
+        copied: list[str] = json.loads(questions[0])["_copy_without_render"]
+        if not all(is_copied(f"{RENDERED}/{path}", copied) for path in changed):
+            return False
+    shutil.copytree(rendered, folder)
+    for path in changed:
+        target = os.path.join(folder, path)
+        if path in before:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy(os.path.join(old, path), target)
+        else:
+            os.remove(target)
+    return True
+
+
+def is_copied(path: str, patterns: list[str]) -> bool:
+    """Tell whether cookiecutter copies a file as it is: the file or a folder above it matches."""
+    return any(fnmatch(one, pattern) for one in (path, *above(path)) for pattern in patterns)
 
 
 def bake_new(
@@ -112,21 +153,23 @@ def bake_new(
 
 def bake_from(
     template: str,
+    present: str,
     recorded: Record,
-    rendered: str | None,
+    rendered: str,
     answers: Mapping[str, Any],
     workshop: str,
 ) -> Base:
-    """Bake the recorded variant of `template`, from the rendered tree if the answers agree."""
+    """Bake the recorded variant of `template`, if it can be from what `present` has rendered."""
     layout = Layout(manifest.load(template, recorded.variant))
     source = os.path.join(template, TREE)
     if not os.path.isdir(source):  # as it was before 2026-12
         source = os.path.dirname(source)
     files = tree.list_files(source)
     root = os.path.join(workshop, "base")
-    if rendered is not None and answers_of(answers) == recorded.answers:
-        shutil.copytree(rendered, f"{root}-{RENDERED}")
-        tree.arrange(f"{root}-{RENDERED}", root, layout.plan(files), layout.manifest)
+    again = f"{root}-{RENDERED}"
+    same_answers = answers_of(answers) == recorded.answers
+    if same_answers and render_again(template, present, rendered, again):
+        tree.arrange(again, root, layout.plan(files), layout.manifest)
     else:
         root = bake(template, {**recorded.answers, "variant": recorded.variant}, root)
     return Base(read_all(root), layout, files, source)
@@ -153,7 +196,7 @@ def bake(template: str, answers: Mapping[str, Any], folder: str) -> str:
     os.mkdir(folder)
     shell = os.environ.pop("PWD", None)  # the hooks then know of no shell to speak to
     try:
-        context = generate_context(os.path.join(template, "cookiecutter.json"))
+        context = generate_context(os.path.join(template, QUESTIONS))
         # What `cookiecutter.prompt` would make of them; to import it takes as long as to render.
         context["cookiecutter"].update(answers, **{SLUG_AS_ANSWERED: answers["project_slug"]})
         own_hooks = not is_same_engine(template)
