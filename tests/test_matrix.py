@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from blueprint import RENDERED
+from blueprint.bakes import is_copied
 from blueprint.layout import Layout
 from blueprint.manifest import Manifest, load
 from blueprint.tree import list_files
@@ -118,11 +118,7 @@ def test_every_question_has_a_readable_label_and_the_variant_comes_last():
 
 def pattern_matches(path: str) -> bool:
     """Tell whether cookiecutter would copy `path` without rendering it."""
-    from fnmatch import fnmatch
-
-    return any(
-        fnmatch(f"{RENDERED}/{path}", pattern) for pattern in QUESTIONS["_copy_without_render"]
-    )
+    return is_copied(f"{RENDERED}/{path}", QUESTIONS["_copy_without_render"])
 
 
 def test_only_files_that_need_the_name_are_rendered():
@@ -133,12 +129,13 @@ def test_only_files_that_need_the_name_are_rendered():
         assert "{{ cookiecutter." in (ROOT / TREE / path).read_text(encoding="utf-8"), path
 
 
-def test_no_pattern_for_copying_matches_a_folder():
-    # Cookiecutter removes a matching folder before it copies.
-    folders = {
-        str(parent) for path in list_files(str(ROOT / TREE)) for parent in Path(path).parents
-    }
-    assert {folder for folder in folders if pattern_matches(folder)} == set()
+def test_a_folder_that_is_copied_whole_is_in_the_folder_that_is_rendered_to():
+    # Cookiecutter removes a matching folder before it copies: there, nobody has files.
+    folders = {entry.name for entry in (ROOT / TREE).iterdir() if entry.is_dir()}
+    own = {*folders, RENDERED, ".git"}
+    patterns = QUESTIONS["_copy_without_render"]
+    assert {name for name in own if is_copied(name, patterns)} == set()
+    assert {name for name in folders if not is_copied(f"{RENDERED}/{name}", patterns)} == set()
 
 
 def test_no_name_in_the_tree_needs_rendering():
