@@ -4,6 +4,7 @@ Cookiecutter renders this file, then runs it in the project's folder by its own 
 """
 
 import json
+import os
 import sys
 
 # Cookiecutter renders hooks while it works in the template's root, however the template was named.
@@ -19,4 +20,6 @@ sys.path.insert(0, f"{TEMPLATE}/hooks")
 from blueprint.before import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main(TEMPLATE, ANSWERS))
+    code = main(TEMPLATE, ANSWERS)
+    # Everything was said and flushed; taking the interpreter down would only cost time.
+    os._exit(code)

@@ -15,3 +15,6 @@ TREE = "{{cookiecutter.project_slug}}/" + RENDERED
 
 # The folder of a run that regenerates a project, in that project. Git does not see it.
 WORKSHOP = ".blueprint-regenerating"
+
+# What tells how a project was made, in its folder.
+RECORD = ".blueprint.json"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-from blueprint import TREE, WORKSHOP
+from blueprint import RECORD, TREE, WORKSHOP
 from blueprint.answers import validate
 from blueprint.errors import BlueprintError, FolderNotEmptyError
-from blueprint.record import RECORD
 from blueprint.speech import refuse, say
 
 TYPE_CHECKING = False

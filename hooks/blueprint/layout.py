@@ -25,11 +25,13 @@ class Layout:
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         # The longest row is the most precise one, so it wins.
+        self._folders = tuple(row.path for row in manifest.keep if row.path.endswith("/"))
+        self._files = frozenset(row.path for row in manifest.keep)
         self._place = sorted(manifest.place, key=lambda row: len(row.source), reverse=True)
 
     def keeps(self, path: str) -> bool:
         """Tell whether the variant keeps the tree's file `path`."""
-        return any(covers(row.path, path) for row in self.manifest.keep)
+        return path in self._files or path.startswith(self._folders)
 
     def destination(self, path: str) -> str | None:
         """Return where the tree's file (or folder, with a final slash) lives; None if pruned."""
@@ -64,8 +66,9 @@ class Layout:
 
     def _idle_rows(self, paths: list[str], kept: list[str]) -> Iterable[str]:
         at = self.manifest.at
+        known = frozenset(paths)
         for row in self.manifest.keep:
-            if not any(covers(row.path, path) for path in paths):
+            if row.path not in known and not any(covers(row.path, path) for path in paths):
                 yield f"{at(row.line)}: the keep row '{row.path}' matches no file of the tree"
         for placed in self.manifest.place:
             if not any(covers(placed.source, path) for path in kept):

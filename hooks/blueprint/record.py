@@ -10,16 +10,16 @@ import json
 import os
 import re
 
-from blueprint import TREE
+from blueprint import RECORD, TREE
 from blueprint.errors import ProjectRefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from subprocess import Popen
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-RECORD = ".blueprint.json"
+    # Waits for git and returns its answer; None if it failed.
+    Asked = Callable[[], str | None]
 
 RECORDED_ANSWERS = ("project_name", "project_slug", "description")
 
@@ -128,8 +128,8 @@ class TemplateCommit:
     def _from_git(self) -> str | None:
         if self._git is None:
             return None
-        output, _ = self._git.communicate()
-        if self._git.returncode:
+        output = self._git()
+        if output is None:
             return None
         lines = output.splitlines()
         if any(not line.startswith("# ") for line in lines):
@@ -153,18 +153,44 @@ def is_commit(value: object) -> bool:
     return isinstance(value, str) and COMMIT.fullmatch(value) is not None
 
 
-def ask_git(template: str) -> Popen[str] | None:
+def ask_git(template: str) -> Asked | None:
     """Start git's report on the template's work tree; None where there is no git."""
-    import subprocess
-
     # A git hook or an editor may run us with variables that point git at another repository.
     own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    command = ("git", "--no-optional-locks", "--literal-pathspecs", "status", "--branch")
+    command = ["git", "-C", template, "--no-optional-locks", "--literal-pathspecs", "status"]
+    command += ["--branch", "--porcelain=v2", "--", *BAKED_FROM]
+    if not hasattr(os, "posix_spawnp"):
+        return ask_by_subprocess(command, own)
+    reading, writing = os.pipe()
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, writing, 1),
+        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+    ]
     try:
-        return subprocess.Popen(
-            (*command, "--porcelain=v2", "--", *BAKED_FROM),
-            cwd=template,
-            env=own,
+        process = os.posix_spawnp("git", command, own, file_actions=actions)
+    except OSError:
+        os.close(reading)
+        return None
+    finally:
+        os.close(writing)
+
+    def answer() -> str | None:
+        with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
+            text = pipe.read()
+        return None if os.waitpid(process, 0)[1] else text
+
+    return answer
+
+
+def ask_by_subprocess(command: list[str], environment: dict[str, str]) -> Asked | None:
+    """Do the same on Windows. To import ``subprocess`` takes longer than git takes to answer."""
+    import subprocess
+
+    try:
+        process = subprocess.Popen(
+            command,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -172,3 +198,9 @@ def ask_git(template: str) -> Popen[str] | None:
         )
     except OSError:
         return None
+
+    def answer() -> str | None:
+        output, _ = process.communicate()
+        return None if process.returncode else output
+
+    return answer
