@@ -1,8 +1,9 @@
 """Time a whole bake against plain cookiecutter: ``uv run python benchmarks/bake.py [pairs]``.
 
 Plain means a template of the same surviving sources and the same questions, without hooks, which
-copies file by file whatever needs no rendering. Both run as whole processes, pair by pair in alternating order, so that a
-busy machine slows both. Printed: the median time of each and the median of the pairs' ratios.
+copies file by file whatever needs no rendering. Both run as whole processes, pair by pair in
+alternating order, so that a busy machine slows both. Printed: the median time of each and the
+median of the pairs' ratios.
 """
 
 from __future__ import annotations
