@@ -73,8 +73,9 @@ def requirements(template: str) -> str:
     """Return the texts of every variant's pyproject.toml: a project may become any of them."""
     tree = os.path.join(template, TREE)
     texts = []
-    for name in sorted(os.listdir(tree)):
-        if name.startswith("pyproject.") and name.endswith(".toml"):
-            with open(os.path.join(tree, name), encoding="utf-8") as file:
+    for layer in sorted(os.listdir(tree)):
+        path = os.path.join(tree, layer, "pyproject.toml")
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as file:
                 texts.append(file.read())
     return "\n".join(texts)

@@ -1,4 +1,4 @@
-"""Which files of the tree a variant keeps, and where each of them lives."""
+"""Which layers of the tree a variant is made of, and where each of their files lives."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ if TYPE_CHECKING:
 
     from blueprint.manifest import Manifest
 
-# What the whole tree says when hooks were refused and nobody pruned it. No variant keeps them.
-NOT_PRUNED_NOTICES = ("README.md", "src/app/__init__.py")
+# What the tree says when hooks were refused and nobody pruned it. They are in no layer.
+NOT_PRUNED_NOTICES = ("README.md", "app.py")
+
+
+def below(path: str) -> str:
+    """Return a file's path below its layer, by which the file is known in every variant."""
+    return path.partition("/")[2]
 
 
 def covers(row: str, path: str) -> bool:
@@ -24,28 +29,23 @@ class Layout:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
+        self._layers = tuple(f"{layer.name}/" for layer in manifest.layers)
         # The longest row is the most precise one, so it wins.
-        self._folders = tuple(row.path for row in manifest.keep if row.path.endswith("/"))
-        self._files = frozenset(row.path for row in manifest.keep)
         self._place = sorted(manifest.place, key=lambda row: len(row.source), reverse=True)
 
-    def keeps(self, path: str) -> bool:
-        """Tell whether the variant keeps the tree's file `path`."""
-        return path in self._files or path.startswith(self._folders)
-
     def destination(self, path: str) -> str | None:
-        """Return where the tree's file (or folder, with a final slash) lives; None if pruned."""
-        return self.home(path) if self.keeps(path) else None
+        """Return where the tree's file lives; None if it is in no layer of the variant."""
+        return self.home(below(path)) if path.startswith(self._layers) else None
 
     def home(self, path: str) -> str:
-        """Return where the tree's file or folder lives if it is kept."""
+        """Return where a file or folder lives whose path below its layer is `path`."""
         for row in self._place:
             if covers(row.source, path):
                 return row.destination + path[len(row.source) :]
         return path
 
     def plan(self, paths: Iterable[str]) -> dict[str, str]:
-        """Return where each kept file of the tree goes.
+        """Return where each file of the variant's layers goes.
 
         Args:
             paths: every file of the tree, relative to its root, with forward slashes.
@@ -66,13 +66,12 @@ class Layout:
 
     def _idle_rows(self, paths: list[str], kept: list[str]) -> Iterable[str]:
         at = self.manifest.at
-        known = frozenset(paths)
-        for row in self.manifest.keep:
-            if row.path not in known and not any(covers(row.path, path) for path in paths):
-                yield f"{at(row.line)}: the keep row '{row.path}' matches no file of the tree"
+        for layer in self.manifest.layers:
+            if not any(path.startswith(f"{layer.name}/") for path in paths):
+                yield f"{at(layer.line)}: the layer '{layer.name}' has no file in the tree"
         for placed in self.manifest.place:
-            if not any(covers(placed.source, path) for path in kept):
-                yield f"{at(placed.line)}: the place row '{placed.source}' matches no kept file"
+            if not any(covers(placed.source, below(path)) for path in kept):
+                yield f"{at(placed.line)}: the place row '{placed.source}' matches no file"
 
     def _collisions(self, plan: dict[str, str]) -> Iterable[str]:
         file = self.manifest.file

@@ -1,4 +1,4 @@
-"""The manifests ``variants/<name>.yaml``: what a variant is, what it keeps, where each file lives.
+"""The manifests ``variants/<name>.yaml``: what a variant is, its layers, where files move.
 
 They are YAML for their readers. The engine reads the small part of YAML that they use by itself,
 because importing PyYAML costs each bake 45 ms of about 700, and because every row then knows its
@@ -21,7 +21,7 @@ FACTS = (
     "complexity",
     "time_to_market",
 )
-LISTS = ("keep", "steps")
+LISTS = ("layers", "steps")
 # Not in the manifests of older commits, which a project's base may be baked from.
 LATER_LISTS = ("left_going_up", "left_going_down")
 MAPPINGS = ("fits", "place")
@@ -35,13 +35,13 @@ Entry = tuple[str, str, int]
 TRAILING_COMMENT = re.compile(r"\s+#.*$|\s+$")
 
 
-class Row:
-    """A path to keep: a file, or with a final slash everything below a folder."""
+class Layer:
+    """A folder of the tree that the variant is made of."""
 
-    __slots__ = ("line", "path")
+    __slots__ = ("line", "name")
 
-    def __init__(self, path: str, line: int) -> None:
-        self.path = path
+    def __init__(self, name: str, line: int) -> None:
+        self.name = name
         self.line = line
 
 
@@ -66,7 +66,7 @@ class Manifest:
         self.summary = texts["summary"]
         self.audience = texts["audience"]
         self.fits = {key: value for key, value, _ in sections["fits"]}
-        self.keep = tuple(Row(value, line) for _, value, line in sections["keep"])
+        self.layers = tuple(Layer(value, line) for _, value, line in sections["layers"])
         self.place = tuple(Placement(*entry) for entry in sections["place"])
         self.steps = tuple(value for _, value, _ in sections["steps"])
         self.left_going_up = tuple(value for _, value, _ in sections.get("left_going_up", ()))
@@ -105,11 +105,11 @@ def parse(text: str, file: str) -> Manifest:
     manifest = Manifest(file, texts, sections)
     if tuple(manifest.fits) != FACTS:
         raise ManifestError(f"{file}: 'fits' must have exactly these facts: {', '.join(FACTS)}")
-    for row in manifest.keep:
-        refuse_unless_plain(row.path, manifest.at(row.line))
+    for layer in manifest.layers:
+        refuse_unless_plain(layer.name, manifest.at(layer.line))
     for placed in manifest.place:
         refuse_unless_alike(placed, manifest.at(placed.line))
-    refuse_repeated([(row.path, row.line) for row in manifest.keep], file, "keep")
+    refuse_repeated([(layer.name, layer.line) for layer in manifest.layers], file, "layers")
     refuse_repeated([(row.source, row.line) for row in manifest.place], file, "place")
     return manifest
 

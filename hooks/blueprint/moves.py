@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blueprint.layout import below
 from blueprint.modules import renames_by_project
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Moves:
         new_tree: Iterable[str],
         own: Iterable[str] = (),
     ) -> None:
+        old_tree = list(old_tree)
         before = homes(old, old_tree)
         after = homes(new, new_tree)
         self.sources = {after[source]: source for source in before.keys() & after.keys()}
@@ -48,8 +50,9 @@ class Moves:
             if after.get(source, home) != self._by_folder(home)
         }
         # Prose that was written for its variant speaks of that variant's files.
-        self._left = {before[p.source] for p in old.manifest.place if p.source in before} & {
-            home for home in before.values() if home.endswith(".md")
+        own = f"{old.manifest.layers[-1].name}/"
+        self._left = {
+            before[below(path)] for path in old_tree if path.startswith(own) and path.endswith(".md")
         }
         plan = {home: after.get(source, home) for source, home in before.items()}
         # A project inside this one has modules of its own, whoever put it there.
@@ -82,8 +85,8 @@ class Moves:
 
 
 def homes(layout: Layout, tree: Iterable[str]) -> dict[str, str]:
-    """Return where a layout has each file of the tree that it keeps."""
-    return {path: home for path in tree if (home := layout.destination(path)) is not None}
+    """Return where a layout has each file of the tree, by its path below its layer."""
+    return {below(path): home for path in tree if (home := layout.destination(path)) is not None}
 
 
 def folder_moves(old: Layout, new: Layout, shared: Iterable[str]) -> list[Move]:

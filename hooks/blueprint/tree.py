@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from blueprint.layout import below
 from blueprint.modules import renames_by_project
 
 TYPE_CHECKING = False
@@ -72,10 +73,14 @@ def remove(root: str) -> None:
 def follow(root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
     """Rewrite the names of moved modules and files in every text file.
 
-    Prose with a row of its own (``README.monolith.md``) was written for its variant: it is left.
+    Prose in the layer of one variant alone, the last one, was written for it: it is left.
     """
     moves = [(row.source, row.destination) for row in manifest.place]
-    written_for_variant = {old for old, _ in moves if old.endswith(".md")}
+    own = f"{manifest.layers[-1].name}/"
+    written_for_variant = {
+        below(source) for source in plan if source.startswith(own) and source.endswith(".md")
+    }
+    plan = {below(source): home for source, home in plan.items()}
     projects = renames_by_project(moves, plan)
     for source, home in plan.items():
         if source in written_for_variant:
