@@ -6,11 +6,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app import errors
-from app.routes import admin
+from app.resilience.circuit_breaker import CircuitBreaker
+from app.routes import admin, problems
 from app.routes.admin import Breaker, DeadLetter, UnknownCall
-from app.security import Guard
-from app.services.retellai.circuit_breaker import CircuitBreaker
+from app.routes.security import Guard
 from dev.servers import serve
 from tests.conftest import API_KEY
 
@@ -64,7 +63,7 @@ def desk() -> Desk:
 
 def bare_app() -> FastAPI:
     app = FastAPI()
-    errors.install(app)
+    problems.install(app)
     app.state.guard = Guard([API_KEY], "1000/minute")
     app.include_router(admin.router)
     return app

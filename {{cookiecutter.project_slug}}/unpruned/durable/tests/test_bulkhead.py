@@ -10,7 +10,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app import errors
+from app.resilience.bulkhead import Bulkhead, NoSlot
+from app.resilience.circuit_breaker import CircuitOpen
 from app.retellai.client import (
     RetellClient,
     RetellRejected,
@@ -18,8 +19,7 @@ from app.retellai.client import (
     RetellUnreachable,
 )
 from app.retellai.types import Concurrency
-from app.services.retellai.bulkhead import Bulkhead, NoSlot
-from app.services.retellai.circuit_breaker import CircuitOpen
+from app.routes import problems
 from dev.servers import serve
 from tests.conftest import RETELL_KEY, Simulator
 
@@ -204,7 +204,7 @@ def test_a_caller_who_leaves_does_not_spoil_the_reading_of_the_others() -> None:
 
 def test_who_gets_no_slot_is_told_when_to_come_back() -> None:
     app = FastAPI()
-    errors.install(app)
+    problems.install(app)
     workspace = Workspace(current=5)
 
     @app.get("/")

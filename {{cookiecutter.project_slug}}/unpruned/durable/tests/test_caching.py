@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from pydantic import BaseModel
 
-from app.caching import Cache
-from app.redis_link import RedisLink
+from app.cache.reads import Cache
+from app.cache.redis import RedisLink
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from app.carry_forward import STILL_OURS_MS, Carried, carry_forward, main, past
-from app.database import Database, now_ms
+from app.database.connection import Database, now_ms
 from app.engine_settings import EngineSettings
 from app.main import create_app
 from app.retellai.client import RetellClient

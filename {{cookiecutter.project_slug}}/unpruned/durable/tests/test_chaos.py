@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.services.retellai.call_states import ANALYZED
+from app.services.calls.progress import ANALYZED
 from tests.chaos_handlers import EVENTS
 from tests.conftest import ADMIN_KEY
 from tests.databases import Databases, database_url, databases, postgresql_url, sqlite_url

@@ -24,7 +24,15 @@ from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 from typing_extensions import override
 
-from app import errors, telemetry
+from app import telemetry
+from app.resilience.circuit_breaker import (
+    PROBE_WAIT_SECONDS,
+    CircuitBreaker,
+    CircuitOpen,
+    State,
+    Verdict,
+    judge_retell,
+)
 from app.retellai.client import (
     RetellClient,
     RetellError,
@@ -37,14 +45,7 @@ from app.retellai.client import (
     RetellUnavailable,
     RetellUnreachable,
 )
-from app.services.retellai.circuit_breaker import (
-    PROBE_WAIT_SECONDS,
-    CircuitBreaker,
-    CircuitOpen,
-    State,
-    Verdict,
-    judge_retell,
-)
+from app.routes import problems
 from dev.servers import serve
 from tests.conftest import RETELL_KEY, Simulator
 
@@ -347,7 +348,7 @@ def test_late_failures_of_calls_from_before_do_not_open_it_again() -> None:
 
 def test_a_refused_call_is_not_made_and_its_caller_is_told_when_to_come_back() -> None:
     app = FastAPI()
-    errors.install(app)
+    problems.install(app)
     clock = Clock()
     breaker = asyncio.run(opened(clock))
     clock.now += RECOVERY - 2.5

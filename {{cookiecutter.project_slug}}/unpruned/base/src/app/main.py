@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import errors, telemetry
+from app import telemetry
 from app.bootstrap import ENGINE_ROUTERS, run_engine
 from app.retellai.middleware import BodyLimitMiddleware, RequestContextMiddleware
-from app.routes import ROUTERS
-from app.security import Guard
+from app.routes import ROUTERS, problems
+from app.routes.security import Guard
 from app.settings import Settings, load_settings
 
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.webhook_keys = [key.get_secret_value() for key in settings.retell_webhook_keys]
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestContextMiddleware)  # outermost: it logs whatever the others answer
-    errors.install(app)
+    problems.install(app)
     for router in [*ROUTERS, *ENGINE_ROUTERS]:
         app.include_router(router)
     return app

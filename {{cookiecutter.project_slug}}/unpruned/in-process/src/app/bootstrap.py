@@ -8,10 +8,10 @@ import structlog
 from cashews import Cache
 from fastapi import APIRouter
 
-from app.dependencies import Engine
-from app.events import InProcessEvents
-from app.gateway import DirectGateway
+from app.engine.calls import DirectGateway
+from app.engine.events import InProcessEvents
 from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
+from app.routes.dependencies import Engine
 from app.settings import Settings
 
 CACHE_ENTRIES = 20_000

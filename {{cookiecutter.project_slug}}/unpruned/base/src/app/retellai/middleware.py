@@ -18,8 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
-from app.errors import BadSignature, BodyTooLong, InternalError
 from app.retellai.types import readable
+from app.routes.problems import BadSignature, BodyTooLong, InternalError
 
 _SIGNATURE = re.compile(r"v=[0-9]{1,16},d=[0-9a-f]{64}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from app.dependencies import RunningEngine
+from app.routes.dependencies import RunningEngine
 
 router = APIRouter(tags=["health"])
 

@@ -7,8 +7,6 @@ from fastapi import APIRouter
 from pydantic import JsonValue
 
 from app import handlers
-from app.dependencies import RunningEngine
-from app.errors import UnknownFunction, problems
 from app.retellai.middleware import SignedRoute
 from app.retellai.types import (
     FunctionCall,
@@ -16,6 +14,8 @@ from app.retellai.types import (
     InboundWebhook,
     WebhookEvent,
 )
+from app.routes.dependencies import RunningEngine
+from app.routes.problems import UnknownFunction, problems
 
 FUNCTION_RESULT_LIMIT = 15_000
 """Characters after which Retell cuts the result of a custom function, by its documentation."""

@@ -7,8 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.dependencies import RequestIntent, RunningEngine
-from app.errors import problems
 from app.retellai.types import (
     Agent,
     AgentPage,
@@ -21,7 +19,9 @@ from app.retellai.types import (
     WebCall,
     WebCallRequest,
 )
-from app.security import Authenticated
+from app.routes.dependencies import RequestIntent, RunningEngine
+from app.routes.problems import problems
+from app.routes.security import Authenticated
 
 router = APIRouter(
     prefix="/api",

@@ -40,9 +40,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.ext.asyncio import create_async_engine as _create_async_engine
 
-from app import telemetry
 from app.engine_settings import load_engine_settings
-from app.errors import Problem
+from app.routes.problems import Problem
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take to open, or to come free in the pool."""
@@ -399,7 +398,7 @@ def _older_migrations() -> frozenset[str]:
 
 def _project_file(name: str) -> Path:
     """A file beside `src/`; an image that has the package installed has it where it starts."""
-    places = [Path.cwd(), Path(__file__).parents[2]]
+    places = [Path.cwd(), Path(__file__).parents[3]]
     for place in places:
         if (place / name).is_file():
             return place / name
@@ -424,8 +423,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = make_url(url).render_as_string(hide_password=True)
         raise SystemExit(f"{error}: {shown} ({error.__cause__})") from None
     print(f"The tables are at: {revision or 'nothing'}")
-
-
-if __name__ == "__main__":
-    telemetry.configure_logging("error", "console")
-    main()

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from cashews import Cache
 
-from app.errors import FromNumberMissing, IdempotencyKeyReused
+from app.resilience.single_flight import SingleFlight
 from app.retellai.client import RetellClient, RetellError, RetellOutcomeUnknown
 from app.retellai.types import (
     INTENT_FINGERPRINT,
@@ -29,8 +29,8 @@ from app.retellai.types import (
     intent_id_of,
     told_by,
 )
-from app.security import check_destination
-from app.single_flight import SingleFlight
+from app.routes.problems import FromNumberMissing, IdempotencyKeyReused
+from app.routes.security import check_destination
 
 UNFINISHED_CALL_TTL_SECONDS = 1.0
 """A call that still changes is remembered just long enough to answer a crowd at once."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 from cashews.exceptions import CacheBackendInteractionError
 from redis.exceptions import RedisError
 
-from app.services.retellai.circuit_breaker import CircuitBreaker, CircuitOpen, State, Verdict
+from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpen, State, Verdict
 
 PATIENCE_SECONDS = 1.0
 """How long one command may take. Redis answers in a millisecond, or something is wrong."""

@@ -8,10 +8,10 @@ import structlog
 from cashews import Cache
 
 from app.dispatch import dispatch
-from app.errors import HandlerFailed
-from app.gateway import DirectGateway
+from app.engine.calls import DirectGateway
+from app.resilience.single_flight import SingleFlight
 from app.retellai.types import WebhookEvent
-from app.single_flight import SingleFlight
+from app.routes.problems import HandlerFailed
 
 HANDLED_TTL_SECONDS = 3600.0
 """Retell repeats within minutes, and a signature is good for five of them."""

@@ -14,7 +14,7 @@ from limits import parse as parse_rate
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from app.errors import DestinationNotAllowed, RateLimited, Unauthorized
+from app.routes.problems import DestinationNotAllowed, RateLimited, Unauthorized
 
 _bearer = HTTPBearer(auto_error=False, description="One of this server's API_KEYS")
 

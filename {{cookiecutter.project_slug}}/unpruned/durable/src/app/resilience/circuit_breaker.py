@@ -23,8 +23,8 @@ from typing import TypeVar
 import structlog
 from opentelemetry import metrics
 
-from app.errors import Problem
 from app.retellai.client import RetellError, RetellUnreachable
+from app.routes.problems import Problem
 
 PROBE_WAIT_SECONDS = 1.0
 """What callers are told to wait for while a probe is under way: its end is near, but unknown."""

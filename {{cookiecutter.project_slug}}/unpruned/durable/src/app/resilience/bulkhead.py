@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from app.errors import Problem
+from app.resilience.single_flight import SingleFlight
 from app.retellai.client import RetellError
 from app.retellai.types import Concurrency
-from app.single_flight import SingleFlight
+from app.routes.problems import Problem
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from cashews import Cache as Cashews
 from pydantic import BaseModel
 
-from app.redis_link import RedisLink
-from app.single_flight import SingleFlight
+from app.cache.redis import RedisLink
+from app.resilience.single_flight import SingleFlight
 
 LOADING_SECONDS = 5.0
 """How long one process may load a value while others wait for it; then they load it themselves."""

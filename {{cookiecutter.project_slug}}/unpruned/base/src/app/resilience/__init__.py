@@ -1,0 +1,1 @@
+"""Running things so that one failure stays one failure."""

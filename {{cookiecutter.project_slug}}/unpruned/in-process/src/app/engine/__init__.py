@@ -1,0 +1,1 @@
+"""The engine of this variant: calls and events in the process that serves them."""
