@@ -81,8 +81,8 @@ class Settings(BaseSettings):
     """Keys that may sign webhooks; empty: `retell_api_key`. Several during a rotation."""
     retell_from_number: PhoneNumber | None = None
     """The number that calls come from when a request names none."""
-    retell_timeout_seconds: float = Field(default=20.0, gt=0, le=120)
-    """How long one try of one request to Retell may take."""
+    retell_timeout_seconds: float | None = Field(default=None, gt=0, le=120)
+    """Time for one try of one request to Retell; None: the default of the engine."""
 
     api_keys: Annotated[Secrets, Field(min_length=1)]
     """What callers of this app send as `Authorization: Bearer ...`."""
@@ -92,8 +92,8 @@ class Settings(BaseSettings):
     """Requests that one API key may make."""
     max_body_bytes: int = Field(default=10_485_760, gt=0)
     """A longer request is refused. The webhook of an hour's call is some megabytes."""
-    cache_ttl_seconds: float = Field(default=30.0, gt=0)
-    """How long agents and finished calls are remembered."""
+    cache_ttl_seconds: float | None = Field(default=None, gt=0)
+    """Time for which agents and finished calls are cached; None: the default of the engine."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
