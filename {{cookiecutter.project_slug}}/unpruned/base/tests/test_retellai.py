@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app import handlers
-from app.retellai.types import Call, CallGateway
+from app.ports import CallGateway
+from app.retellai.types import Call
 from dev.servers import serve
 from tests.conftest import Simulator, StartApp
 

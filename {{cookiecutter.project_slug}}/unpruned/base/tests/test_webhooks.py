@@ -12,9 +12,9 @@ import pytest
 from retell.lib.webhook_auth import symmetric
 
 from app import handlers
+from app.ports import CallGateway
 from app.retellai.types import (
     Call,
-    CallGateway,
     InboundCall,
     InboundCallAnswer,
     WebhookEvent,

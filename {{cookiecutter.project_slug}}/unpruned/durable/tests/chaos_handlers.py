@@ -19,7 +19,8 @@ from sqlalchemy import text
 from app import __main__ as serving
 from app import handlers, worker
 from app.database.connection import session
-from app.retellai.types import Call, CallGateway
+from app.ports import CallGateway
+from app.retellai.types import Call
 
 EVENTS = ("call_created", "call_started", "call_ended", "call_analyzed")
 FOLDER = "CHAOS_FOLDER"

@@ -23,7 +23,8 @@ from app import handlers
 from app.database.connection import now_ms
 from app.engine_settings import EngineSettings
 from app.main import create_app
-from app.retellai.types import Call, CallGateway, PhoneCallRequest, WebhookEvent
+from app.ports import CallGateway
+from app.retellai.types import Call, PhoneCallRequest, WebhookEvent
 from app.services.retellai.repository import Recording, Repository
 from dev.servers import bind, serve
 from tests.conftest import (

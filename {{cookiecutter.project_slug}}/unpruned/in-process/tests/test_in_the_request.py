@@ -13,7 +13,8 @@ import pytest
 from retell.lib.webhook_auth import symmetric
 
 from app import handlers
-from app.retellai.types import Call, CallGateway, PhoneCallRequest
+from app.ports import CallGateway
+from app.retellai.types import Call, PhoneCallRequest
 from tests.conftest import RETELL_KEY, Simulator
 from tests.test_placing_calls import CALL, KEY
 from tests.test_starting import STOPPED, environment, lines_until

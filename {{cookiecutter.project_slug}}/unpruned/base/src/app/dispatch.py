@@ -1,18 +1,28 @@
-"""From an event's name to the owner's handler: `call_ended` runs `handlers.on_call_ended`."""
+"""The owner's handlers by name: `call_ended` runs `handlers.on_call_ended`."""
 
 from collections.abc import Awaitable, Callable
 
 import structlog
+from pydantic import JsonValue
 
 from app import handlers
-from app.retellai.types import Call, CallGateway, WebhookEvent
+from app.ports import CallGateway
+from app.retellai.types import Call, FunctionCall, WebhookEvent
 
 Handler = Callable[[Call | WebhookEvent, CallGateway], Awaitable[None]]
 
 OF_A_CALL = ("call_", "transfer_", "transcript_")
-"""How the names of events begin whose handlers are given a `Call`."""
+"""Beginnings of the names of events whose handlers are given a `Call`."""
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+class HandlerFailed(Exception):
+    """The owner's handler raised; Retell is to send the event again."""
+
+
+class UnknownFunction(Exception):
+    """The agent called a custom function that this app does not have."""
 
 
 async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
@@ -29,3 +39,11 @@ async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
         log.debug("event_without_handler", retell_event=event.event)
         return
     await handler(event.call or event, retell)
+
+
+async def run_function(name: str, call: FunctionCall) -> JsonValue:
+    """Run a custom function and return its result. Raises `UnknownFunction`, and its own errors."""
+    function = handlers.FUNCTIONS.get(name)
+    if function is None:
+        raise UnknownFunction(f"handlers.FUNCTIONS has no {name!r}")
+    return await function(call.args, call.call)

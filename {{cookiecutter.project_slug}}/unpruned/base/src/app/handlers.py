@@ -21,7 +21,8 @@ project grows, what you write here moves along without a change.
 import structlog
 from pydantic import JsonValue
 
-from app.retellai.types import Call, CallGateway, InboundCall, InboundCallAnswer
+from app.ports import CallGateway
+from app.retellai.types import Call, InboundCall, InboundCallAnswer
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from app import telemetry
-from app.bootstrap import ENGINE_ROUTERS, run_engine
-from app.retellai.middleware import BodyLimitMiddleware, RequestContextMiddleware
-from app.routes import ROUTERS, problems
+from app.bootstrap import run_engine
+from app.routes import ROUTERS, engine, problems
+from app.routes.requests import BodyLimitMiddleware, RequestContextMiddleware
 from app.routes.security import Guard
 from app.settings import Settings, load_settings
 
@@ -26,8 +26,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with engine_running as engine:
-            app.state.engine = engine
+        async with engine_running as running:
+            app.state.engine = running
             yield
         await asyncio.to_thread(telemetry.flush)
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.webhook_keys = [key.get_secret_value() for key in settings.retell_webhook_keys]
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestContextMiddleware)  # outermost: it logs whatever the others answer
-    problems.install(app)
-    for router in [*ROUTERS, *ENGINE_ROUTERS]:
+    problems.install(app, problems.PROBLEMS | engine.PROBLEMS)
+    for router in [*ROUTERS, *engine.ROUTERS]:
         app.include_router(router)
     return app

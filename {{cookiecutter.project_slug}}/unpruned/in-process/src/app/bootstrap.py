@@ -6,21 +6,19 @@ from contextlib import asynccontextmanager
 
 import structlog
 from cashews import Cache
-from fastapi import APIRouter
 
 from app.engine.calls import DirectGateway
 from app.engine.events import InProcessEvents
-from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
+from app.retellai.client import RetellClient
+from app.retellai.errors import RetellError, RetellUnauthorized
 from app.routes.dependencies import Engine
 from app.settings import Settings
 
+CACHE_TTL_SECONDS = 30.0
 CACHE_ENTRIES = 20_000
 """Entries of each of the two memories; what was not used for longest goes first."""
 DRAIN_SECONDS = 3.0
 """What runs on after the server has waited for its requests gets this long, twice."""
-
-ENGINE_ROUTERS: list[APIRouter] = []
-"""Routes that this variant's engine brings along; yours go to `app.routes`."""
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,7 +39,7 @@ async def run_engine(settings: Settings) -> AsyncGenerator[Engine]:
         client,
         reads,
         memory,
-        cache_ttl_seconds=settings.cache_ttl_seconds,
+        cache_ttl_seconds=settings.cache_ttl_seconds or CACHE_TTL_SECONDS,
         from_number=settings.retell_from_number,
         allowed_countries=settings.allowed_countries,
     )

@@ -1,4 +1,4 @@
-"""Run something once for all who ask for it at the same time."""
+"""Run work once for all callers that ask for it at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,10 +12,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class SingleFlight:
-    """Who asks for a key that is being worked on shares that work's result, or its error.
+    """Work by key: callers that ask for a key under way share its result, or its error.
 
-    The work goes on when those who wait for it leave: a caller who hangs up must not leave a call
-    half placed, nor a handler half run.
+    The work goes on when its callers leave: one that hangs up must not leave a call half placed,
+    nor a handler half run.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class SingleFlight:
             task.add_done_callback(lambda done: self._ended(key, done))
         return cast(T, await asyncio.shield(task))
 
-    def part(self, key: str) -> None:
-        """Let who asks from now on start anew; who waits already gets what was begun."""
+    def detach(self, key: str) -> None:
+        """Have later callers start anew; those that wait already get what was begun."""
         self._joinable.pop(key, None)
 
     def is_joinable(self, key: str) -> bool:
-        """Whether the work for a key is under way and has not been parted from."""
+        """Tell whether the work for a key is under way and was not detached."""
         return key in self._joinable
 
     async def drain(self, seconds: float) -> None:

@@ -31,6 +31,18 @@ from retell import (
     DefaultAioHttpClient,
 )
 
+from app.retellai.errors import (
+    RetellError,
+    RetellNotFound,
+    RetellOutcomeUnknown,
+    RetellPaymentRequired,
+    RetellRateLimited,
+    RetellRejected,
+    RetellUnauthorized,
+    RetellUnavailable,
+    RetellUnreachable,
+)
+from app.retellai.json_body import readable
 from app.retellai.types import (
     Agent,
     AgentPage,
@@ -41,13 +53,14 @@ from app.retellai.types import (
     PhoneCallRequest,
     WebCall,
     WebCallRequest,
-    readable,
 )
 
 # Only aiohttp's own errors tell whether a request left. httpx-aiohttp 0.2.0 turns a refused
 # connection and one that was lost after the request had been accepted into the same ConnectTimeout.
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
+TIMEOUT_SECONDS = 20.0
+CONNECT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 5.0
 """A `Retry-After` beyond this is passed on to our caller instead of being waited for."""
 
@@ -65,101 +78,13 @@ Ask = Callable[[], Awaitable[_RawAnswer]]
 Parse = Callable[[bytes], T]
 
 
-class RetellError(Exception):
-    """Retell did not do what it was asked.
-
-    Attributes:
-        operation: what was asked, in the SDK's words.
-        subject: which call or agent, when there is one.
-        status: the HTTP status of Retell's answer; None without an answer.
-        retry_after: seconds after which Retell said to try again.
-        may_retry: whether the same request may be sent again.
-        may_have_acted: whether Retell may have done it all the same.
-    """
-
-    may_retry = False
-    may_have_acted = False
-
-    def __init__(
-        self,
-        operation: str,
-        said: str,
-        *,
-        subject: str | None = None,
-        status: int | None = None,
-        retry_after: float | None = None,
-    ) -> None:
-        about = f" ({subject})" if subject else ""
-        answer = f"Retell answered {status} to" if status else "No answer from Retell to"
-        super().__init__(f"{answer} {operation}{about}: {said}")
-        self.operation = operation
-        self.said = said
-        self.subject = subject
-        self.status = status
-        self.retry_after = retry_after
-
-
-class RetellRejected(RetellError):
-    """Retell refused the request as it stands (4xx): sending it again is of no use."""
-
-
-class RetellNotFound(RetellRejected):
-    """Retell knows no such call or agent. It says so with 422 as well as with 404."""
-
-
-class RetellUnauthorized(RetellRejected):
-    """Retell refused the key itself: RETELL_API_KEY is wrong, revoked or of another workspace."""
-
-
-class RetellPaymentRequired(RetellRejected):
-    """The Retell account has no means of payment or no credit (402)."""
-
-
-class RetellRateLimited(RetellError):
-    """Too many requests, or too many calls at once (429). Nothing was done."""
-
-    may_retry = True
-
-
-class RetellUnreachable(RetellError):
-    """The request never left: no connection could be made. Nothing was done."""
-
-    may_retry = True
-
-
-class RetellUnavailable(RetellError):
-    """A time-out, a lost connection, an unreadable answer, 408, 409 or 5xx."""
-
-    may_retry = True
-    may_have_acted = True
-
-
-class RetellOutcomeUnknown(RetellError):
-    """A phone may or may not be ringing: every try ended without a clear answer.
-
-    Asking again with the same idempotency key rings no second time; with another one it may.
-    """
-
-    may_retry = True
-    may_have_acted = True
-
-    def __init__(self, cause: RetellError) -> None:
-        super().__init__(
-            cause.operation,
-            f"{cause.said}; the call may have been placed",
-            subject=cause.subject,
-            status=cause.status,
-            retry_after=cause.retry_after,
-        )
-
-
 class RetellClient:
     """Retell's API over one pool of connections. Make one, share it, close it at the end.
 
     Args:
         api_key: the workspace's key.
         base_url: another address than Retell's own, such as the simulator's.
-        timeout_seconds: how long one try may take.
+        timeout_seconds: the time for one try; None: `TIMEOUT_SECONDS`.
         attempts: how many tries one request gets in all.
         retry_wait_seconds: the first wait between tries; it doubles, with jitter, up to
             `LONGEST_WAIT_SECONDS`.
@@ -170,14 +95,15 @@ class RetellClient:
         api_key: str,
         base_url: str,
         *,
-        timeout_seconds: float = 20.0,
+        timeout_seconds: float | None = None,
         attempts: int = 3,
         retry_wait_seconds: float = 0.5,
     ) -> None:
+        timeout = timeout_seconds or TIMEOUT_SECONDS
         self._sdk = AsyncRetell(
             api_key=api_key,
             base_url=base_url,
-            timeout=httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds)),
+            timeout=httpx.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
             max_retries=0,
             http_client=DefaultAioHttpClient(),
         )
@@ -267,7 +193,7 @@ class RetellClient:
         Retell sorts by `start_timestamp`: a call that was just created may be missing.
         """
         parameters: dict[str, Any] = {"limit": wanted.limit, "sort_order": "descending"}
-        if criteria := wanted.criteria():
+        if criteria := _criteria(wanted):
             parameters["filter_criteria"] = criteria
         if wanted.pagination_key:
             parameters["pagination_key"] = wanted.pagination_key
@@ -377,6 +303,28 @@ class RetellClient:
                     time.perf_counter() - started,
                     {"retell.operation": operation, "retell.outcome": outcome},
                 )
+
+
+def _criteria(wanted: CallFilter) -> dict[str, Any]:
+    """Return the filter as Retell's `filter_criteria`."""
+    found: dict[str, Any] = {}
+    if wanted.agent_id:
+        found["agent"] = [{"agent_id": wanted.agent_id}]
+    for name in ("call_status", "call_type", "direction"):
+        if value := getattr(wanted, name):
+            found[name] = {"type": "enum", "op": "in", "value": [value]}
+    for name in ("from_number", "to_number"):
+        if value := getattr(wanted, name):
+            found[name] = {"type": "string", "op": "eq", "value": value}
+    if wanted.started_after is not None or wanted.started_before is not None:
+        bounds = [wanted.started_after or 0, wanted.started_before or 2**53]
+        found["start_timestamp"] = {"type": "range", "op": "bt", "value": bounds}
+    if wanted.metadata:
+        pairs = (pair.split(":", 1) for pair in wanted.metadata)
+        found["metadata"] = [
+            {"type": "string", "op": "eq", "key": key, "value": value} for key, value in pairs
+        ]
+    return found
 
 
 def _as_retell_error(

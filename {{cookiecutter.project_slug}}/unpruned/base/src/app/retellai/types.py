@@ -6,10 +6,9 @@ read is left out: no oddity may lose a call. Dispatch on `call_type`, as the SDK
 one kind of call for the other when it meets a word it does not know. Times are Unix milliseconds.
 """
 
-import hashlib
 import json
 import math
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
 import phonenumbers
 from pydantic import (
@@ -214,24 +213,6 @@ class WebhookEvent(_FromRetell):
     call: Call | None = None
     chat: dict[str, JsonValue] | None = None
 
-    @property
-    def identity(self) -> str:
-        """Two deliveries with the same identity are the same event.
-
-        Retell gives events no id of their own. One call has one start, one end and one analysis;
-        transfers are told apart by when and where to, transcripts and what has no subject by all
-        that they carry.
-        """
-        subject = self.call.call_id if self.call else (self.chat or {}).get("chat_id")
-        parts: list[object] = [self.event, subject]
-        if subject is None or self.event == "transcript_updated":
-            everything = json.dumps(self.model_dump(), sort_keys=True, default=str)
-            parts.append(hashlib.sha256(everything.encode()).hexdigest())
-        elif self.call and self.event.startswith("transfer_"):
-            carried = (self.call.model_extra or {}) | (self.model_extra or {})
-            parts += [carried.get("transfer_destination"), self.call.start_timestamp]
-        return json.dumps(parts)
-
 
 class InboundWebhook(_FromRetell):
     """The webhook of a ringing call."""
@@ -307,120 +288,8 @@ class CallFilter(BaseModel):
     limit: int = Field(default=50, ge=1, le=1000)
     pagination_key: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = None
 
-    def criteria(self) -> dict[str, Any]:
-        """The filter as Retell's `filter_criteria` wants it."""
-        found: dict[str, Any] = {}
-        if self.agent_id:
-            found["agent"] = [{"agent_id": self.agent_id}]
-        for name in ("call_status", "call_type", "direction"):
-            if value := getattr(self, name):
-                found[name] = {"type": "enum", "op": "in", "value": [value]}
-        for name in ("from_number", "to_number"):
-            if value := getattr(self, name):
-                found[name] = {"type": "string", "op": "eq", "value": value}
-        if self.started_after is not None or self.started_before is not None:
-            bounds = [self.started_after or 0, self.started_before or 2**53]
-            found["start_timestamp"] = {"type": "range", "op": "bt", "value": bounds}
-        if self.metadata:
-            pairs = (pair.split(":", 1) for pair in self.metadata)
-            found["metadata"] = [
-                {"type": "string", "op": "eq", "key": key, "value": value} for key, value in pairs
-            ]
-        return found
-
 
 INTENT_ID = "intent_id"
 INTENT_FINGERPRINT = "intent_fingerprint"
 RESERVED_METADATA = {INTENT_ID, INTENT_FINGERPRINT}
 """Metadata by which this app finds its own calls again at Retell."""
-
-
-def intent_id_of(request: PhoneCallRequest | WebCallRequest, idempotency_key: str) -> str:
-    """What a creation is known by, here and as the idempotency key at Retell.
-
-    All variants make it alike, so that each honours the keys that another one was given.
-    """
-    kind = "call" if isinstance(request, PhoneCallRequest) else "web"
-    return f"{kind}-{_digest(idempotency_key)}"
-
-
-def fingerprint_of(request: PhoneCallRequest | WebCallRequest) -> str:
-    """The same for the same request, in whatever order it was written; alike in all variants."""
-    return _digest(json.dumps(request.model_dump(), sort_keys=True))
-
-
-def told_by(call: Call, name: str) -> str | None:
-    """What this app, or another variant of it, wrote into the call's metadata."""
-    found = call.metadata.get(name) if isinstance(call.metadata, dict) else None
-    return found if isinstance(found, str) else None
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-class CallGateway(Protocol):
-    """What routes and handlers may ask for. Each variant has its own engine behind it.
-
-    Every method raises `app.retellai.client.RetellError`.
-    """
-
-    async def create_phone_call(
-        self, request: PhoneCallRequest, idempotency_key: str, *, new_key: bool = False
-    ) -> Call:
-        """Ring a phone: once for each `idempotency_key`, however often it is asked.
-
-        `new_key` says that the key was made just now, so nobody can have used it before.
-        """
-        ...
-
-    async def create_web_call(
-        self, request: WebCallRequest, idempotency_key: str, *, new_key: bool = False
-    ) -> WebCall:
-        """Register a call that a browser joins with the token in the answer."""
-        ...
-
-    async def get_call(self, call_id: str) -> Call:
-        """Read one call."""
-        ...
-
-    async def list_calls(self, wanted: CallFilter) -> CallPage:
-        """Read one page of calls, newest first."""
-        ...
-
-    async def stop_call(self, call_id: str) -> None:
-        """End a call that is going on."""
-        ...
-
-    async def list_agents(self, limit: int = 50, pagination_key: str | None = None) -> AgentPage:
-        """Read one page of agents."""
-        ...
-
-    async def get_agent(self, agent_id: str) -> Agent:
-        """Read one agent."""
-        ...
-
-    async def get_concurrency(self) -> Concurrency:
-        """Read how many calls are going on, and how many may."""
-        ...
-
-
-class EventSink(Protocol):
-    """Where a verified webhook goes. Each variant has its own engine behind it."""
-
-    async def accept(self, event: WebhookEvent) -> None:
-        """Take charge of the event. Whatever this raises makes Retell send the event again."""
-        ...
-
-
-def readable(body: bytes) -> bytes:
-    r"""JSON that any parser reads: half characters (`"\ud83c"` alone) become question marks.
-
-    A transcript that is cut inside an emoji holds one. JSON allows it; UTF-8 and pydantic do not.
-    """
-    if b"\\ud" not in body.lower():
-        return body
-    try:
-        return json.dumps(json.loads(body), ensure_ascii=False).encode("utf-8", "replace")
-    except ValueError:
-        return body

@@ -1,23 +1,24 @@
-"""What routes ask for by type. `bootstrap` puts the variant's engine behind it."""
+"""The dependencies of the routes. `bootstrap` puts the variant's engine behind them."""
 
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from app.retellai.types import CallGateway, EventSink
+from app.ports import CallGateway, EventSink
+from app.retellai.idempotency import IdempotencyKey
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What stands behind the routes while the app runs."""
+    """The engine that the routes use while the app runs."""
 
     calls: CallGateway
     events: EventSink
     readiness: Callable[[], Awaitable[dict[str, str]]]
-    """The state of each thing that the engine leans on, by its name, for `/readyz`."""
+    """Return the state of each thing that the engine needs, by its name, for `/readyz`."""
 
 
 def _engine(request: Request) -> Engine:
@@ -28,16 +29,7 @@ def _engine(request: Request) -> Engine:
 RunningEngine = Annotated[Engine, Depends(_engine)]
 
 
-class Intent(NamedTuple):
-    """What a request that creates something is known by."""
-
-    key: str
-    """The caller's `Idempotency-Key`, apart from those of other callers and of handlers."""
-    is_new: bool
-    """Whether the caller gave none, so that this one was made just now."""
-
-
-def _intent(
+def _idempotency_key(
     request: Request,
     idempotency_key: Annotated[
         str | None,
@@ -49,11 +41,12 @@ def _intent(
             description="Asked again with the same key, the same call is answered, none is placed",
         ),
     ] = None,
-) -> Intent:
+) -> IdempotencyKey:
     key = idempotency_key or uuid.uuid4().hex
     # An answer that must tell it, as the outcome is unknown, finds it here.
     request.state.idempotency_key = key
-    return Intent(f"api:{request.state.caller}:{key}", idempotency_key is None)
+    return IdempotencyKey(f"api:{request.state.caller}:{key}", idempotency_key is None)
 
 
-RequestIntent = Annotated[Intent, Depends(_intent)]
+RequestKey = Annotated[IdempotencyKey, Depends(_idempotency_key)]
+"""The `Idempotency-Key` of a request that creates something, apart from those of other callers."""

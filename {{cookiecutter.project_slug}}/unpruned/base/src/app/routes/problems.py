@@ -1,9 +1,14 @@
-"""Errors as RFC 9457 problem documents, with a stable `type` for each kind."""
+"""Errors as RFC 9457 problem documents: the one table from an exception to its answer.
+
+An exception knows what happened, not HTTP. What its answer needs is read from it: its text is the
+`detail`, its `retry_after` (seconds) the header `Retry-After`. The exceptions of the variant's own
+engine are in `app.routes.engine`.
+"""
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import structlog
 from fastapi import FastAPI, Request
@@ -14,7 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from typing_extensions import override
 
-from app.retellai.client import (
+from app.dispatch import HandlerFailed, UnknownFunction
+from app.retellai.destinations import DestinationNotAllowed, FromNumberMissing
+from app.retellai.errors import (
     RetellError,
     RetellNotFound,
     RetellOutcomeUnknown,
@@ -25,6 +32,9 @@ from app.retellai.client import (
     RetellUnavailable,
     RetellUnreachable,
 )
+from app.retellai.idempotency import KeyReused
+from app.retellai.middleware import BadSignature
+from app.routes.security import RateLimited, Unauthorized
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -32,7 +42,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ProblemDocument(BaseModel):
-    """What every error of this API answers (RFC 9457)."""
+    """The answer of this API to every error (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,135 +52,58 @@ class ProblemDocument(BaseModel):
     detail: str | None = None
 
 
-class Problem(Exception):
-    """An error that the caller is told of.
+class Problem(NamedTuple):
+    """The answer to one kind of exception; `kind` is the end of the document's `type`."""
 
-    Subclasses name the kind; `detail` tells this case; `extra` are further members of the document.
-    """
-
-    status: ClassVar[int]
-    kind: ClassVar[str]
-    title: ClassVar[str]
-
-    def __init__(
-        self, detail: str | None = None, *, headers: dict[str, str] | None = None, **extra: object
-    ) -> None:
-        super().__init__(detail or self.title)
-        self.detail = detail
-        self.headers = headers
-        self.extra = extra
-
-    def response(self) -> JSONResponse:
-        """The document that answers it."""
-        return problem_response(
-            self.status,
-            self.kind,
-            self.title,
-            self.detail,
-            headers=self.headers,
-            **self.extra,
-        )
+    status: int
+    kind: str
+    title: str
+    headers: Mapping[str, str] = {}
 
 
-class InternalError(Problem):
-    """Nobody expected this; the log has it under the request's id."""
+BODY_TOO_LONG = Problem(413, "body-too-long", "The body is too long")
+INTERNAL_ERROR = Problem(500, "internal-error", "Something went wrong on our side")
 
-    status = 500
-    kind = "internal-error"
-    title = "Something went wrong on our side"
-
-
-class HandlerFailed(Problem):
-    """The owner's handler raised; Retell is to send the event again."""
-
-    status = 500
-    kind = "handler-failed"
-    title = "The handler failed; send the event again"
-
-
-class BodyTooLong(Problem):
-    """The body is longer than MAX_BODY_BYTES."""
-
-    status = 413
-    kind = "body-too-long"
-    title = "The body is too long"
-
-
-class Unauthorized(Problem):
-    """No API key, or one that is not ours."""
-
-    status = 401
-    kind = "unauthorized"
-    title = "An API key is needed"
-
-
-class DestinationNotAllowed(Problem):
-    """The number to call lies outside the countries that may be called."""
-
-    status = 403
-    kind = "destination-not-allowed"
-    title = "This number may not be called"
-
-
-class UnknownFunction(Problem):
-    """The agent called a custom function that this app does not have."""
-
-    status = 404
-    kind = "unknown-function"
-    title = "There is no such custom function"
-
-
-class IdempotencyKeyReused(Problem):
-    """The same `Idempotency-Key` came with another request."""
-
-    status = 422
-    kind = "idempotency-key-reused"
-    title = "This Idempotency-Key was used for another request"
-
-
-class FromNumberMissing(Problem):
-    """Neither the request nor RETELL_FROM_NUMBER says which number to call from."""
-
-    status = 422
-    kind = "from-number-missing"
-    title = "Give from_number, or set RETELL_FROM_NUMBER"
-
-
-class RateLimited(Problem):
-    """The API key has made its share of requests."""
-
-    status = 429
-    kind = "rate-limited"
-    title = "Too many requests with this API key"
-
-
-class BadSignature(Problem):
-    """A webhook that Retell did not sign, or signed too long ago."""
-
-    status = 401
-    kind = "bad-signature"
-    title = "Not signed by Retell"
-
-
-_OF_RETELL: dict[type[RetellError], tuple[int, str, str]] = {
-    RetellError: (502, "retell-failed", "Retell did not do what it was asked"),
-    RetellNotFound: (404, "not-found", "Retell knows no such call or agent"),
-    RetellRejected: (422, "retell-rejected", "Retell refused this request"),
-    RetellUnauthorized: (502, "retell-unauthorized", "Retell refused this server's RETELL_API_KEY"),
-    RetellPaymentRequired: (502, "retell-payment-required", "The Retell account is out of credit"),
-    RetellRateLimited: (429, "retell-rate-limited", "Retell has too many calls or requests"),
-    RetellUnreachable: (503, "retell-unreachable", "Retell cannot be reached; nothing was done"),
-    RetellUnavailable: (503, "retell-unavailable", "Retell gave no clear answer"),
-    RetellOutcomeUnknown: (
+PROBLEMS: dict[type[Exception], Problem] = {
+    Unauthorized: Problem(
+        401, "unauthorized", "An API key is needed", {"WWW-Authenticate": "Bearer"}
+    ),
+    BadSignature: Problem(401, "bad-signature", "Not signed by Retell"),
+    DestinationNotAllowed: Problem(403, "destination-not-allowed", "This number may not be called"),
+    UnknownFunction: Problem(404, "unknown-function", "There is no such custom function"),
+    KeyReused: Problem(
+        422, "idempotency-key-reused", "This Idempotency-Key was used for another request"
+    ),
+    FromNumberMissing: Problem(
+        422, "from-number-missing", "Give from_number, or set RETELL_FROM_NUMBER"
+    ),
+    RateLimited: Problem(429, "rate-limited", "Too many requests with this API key"),
+    HandlerFailed: Problem(500, "handler-failed", "The handler failed; send the event again"),
+    RetellError: Problem(502, "retell-failed", "Retell did not do what it was asked"),
+    RetellNotFound: Problem(404, "not-found", "Retell knows no such call or agent"),
+    RetellRejected: Problem(422, "retell-rejected", "Retell refused this request"),
+    RetellUnauthorized: Problem(
+        502, "retell-unauthorized", "Retell refused this server's RETELL_API_KEY"
+    ),
+    RetellPaymentRequired: Problem(
+        502, "retell-payment-required", "The Retell account is out of credit"
+    ),
+    RetellRateLimited: Problem(429, "retell-rate-limited", "Retell has too many calls or requests"),
+    RetellUnreachable: Problem(
+        503, "retell-unreachable", "Retell cannot be reached; nothing was done"
+    ),
+    RetellUnavailable: Problem(503, "retell-unavailable", "Retell gave no clear answer"),
+    RetellOutcomeUnknown: Problem(
         504,
         "outcome-unknown",
         "The call may have been placed; ask again with the Idempotency-Key that stands here only",
     ),
 }
+"""The answer to each exception; one that is not here has the answer of its nearest base class."""
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI `responses` for these statuses, each a problem document."""
+    """Return OpenAPI `responses` for these statuses, each a problem document."""
     schema = ProblemDocument.model_json_schema()
     return {
         status: {"description": _TITLES[status], "content": {PROBLEM_JSON: {"schema": schema}}}
@@ -203,50 +136,49 @@ class _ProblemResponse(JSONResponse):
 
 
 def problem_response(
-    status: int,
-    kind: str,
-    title: str,
+    problem: Problem,
     detail: str | None = None,
     *,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     **extra: object,
 ) -> JSONResponse:
-    """A problem document as a response."""
+    """Return a problem document as a response; `extra` are further members of the document."""
     document: dict[str, object] = {
-        "type": f"urn:problem-type:{kind}",
-        "title": title,
-        "status": status,
+        "type": f"urn:problem-type:{problem.kind}",
+        "title": problem.title,
+        "status": problem.status,
     }
-    if detail is not None:
+    if detail:
         document["detail"] = detail
-    return _ProblemResponse(document | extra, status_code=status, headers=headers)
+    return _ProblemResponse(
+        document | extra, status_code=problem.status, headers={**problem.headers, **(headers or {})}
+    )
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of `app` with a problem document."""
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(RetellError, _on_retell_error)
+def install(app: FastAPI, table: Mapping[type[Exception], Problem]) -> None:
+    """Answer every error of `app` with a problem document, by `table`."""
+
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        problem = next(table[kind] for kind in type(error).__mro__ if kind in table)
+        headers: dict[str, str] = {}
+        retry_after: float | None = getattr(error, "retry_after", None)
+        if retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+        extra = _facts_of(error, request, problem.kind) if isinstance(error, RetellError) else {}
+        return problem_response(problem, str(error), headers=headers, **extra)
+
+    for kind in table:
+        app.add_exception_handler(kind, answer)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
-async def _on_problem(_: Request, error: Exception) -> JSONResponse:
-    return cast(Problem, error).response()
-
-
-async def _on_retell_error(request: Request, error: Exception) -> JSONResponse:
-    failure = cast(RetellError, error)
-    status, kind, title = next(
-        _OF_RETELL[known] for known in type(failure).__mro__ if known in _OF_RETELL
-    )
-    log.warning("retell_failed", kind=kind, error=str(failure), may_retry=failure.may_retry)
-    extra: dict[str, object] = {"retell_status": failure.status, "may_retry": failure.may_retry}
-    if isinstance(failure, RetellOutcomeUnknown):
-        extra["idempotency_key"] = getattr(request.state, "idempotency_key", None)
-    headers: dict[str, str] = {}
-    if failure.retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(failure.retry_after)))
-    return problem_response(status, kind, title, str(failure), headers=headers, **extra)
+def _facts_of(error: RetellError, request: Request, kind: str) -> dict[str, object]:
+    log.warning("retell_failed", kind=kind, error=str(error), may_retry=error.may_retry)
+    facts: dict[str, object] = {"retell_status": error.status, "may_retry": error.may_retry}
+    if isinstance(error, RetellOutcomeUnknown):
+        facts["idempotency_key"] = getattr(request.state, "idempotency_key", None)
+    return facts
 
 
 async def _on_invalid_request(_: Request, error: Exception) -> JSONResponse:
@@ -255,18 +187,14 @@ async def _on_invalid_request(_: Request, error: Exception) -> JSONResponse:
         {"where": "/".join(str(part) for part in one["loc"]), "message": one["msg"]}
         for one in found
     ]
-    return problem_response(
-        422, "invalid-request", "The request is not valid", errors=jsonable_encoder(errors)
-    )
+    problem = Problem(422, "invalid-request", "The request is not valid")
+    return problem_response(problem, errors=jsonable_encoder(errors))
 
 
 async def _on_http_exception(_: Request, error: Exception) -> JSONResponse:
     failure = cast(HTTPException, error)
-    if failure.status_code == BodyTooLong.status:
-        return BodyTooLong(failure.detail).response()
-    return problem_response(
-        failure.status_code,
-        f"http-{failure.status_code}",
-        failure.detail,
-        headers=dict(failure.headers or {}),
-    )
+    if failure.status_code == BODY_TOO_LONG.status:
+        return problem_response(BODY_TOO_LONG, failure.detail)
+    status = failure.status_code
+    problem = Problem(status, f"http-{status}", failure.detail)
+    return problem_response(problem, headers=failure.headers)

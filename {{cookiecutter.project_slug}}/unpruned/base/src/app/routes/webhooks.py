@@ -1,4 +1,4 @@
-"""What Retell calls: webhooks, ringing calls and custom functions. All are signed."""
+"""Routes that Retell calls: webhooks, ringing calls and custom functions. All are signed."""
 
 import json
 
@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import JsonValue
 
 from app import handlers
+from app.dispatch import run_function
 from app.retellai.middleware import SignedRoute
 from app.retellai.types import (
     FunctionCall,
@@ -15,7 +16,7 @@ from app.retellai.types import (
     WebhookEvent,
 )
 from app.routes.dependencies import RunningEngine
-from app.routes.problems import UnknownFunction, problems
+from app.routes.problems import problems
 
 FUNCTION_RESULT_LIMIT = 15_000
 """Characters after which Retell cuts the result of a custom function, by its documentation."""
@@ -32,7 +33,7 @@ router = APIRouter(
 @router.post("/webhooks/retell", status_code=204, responses=problems(502, 503))
 async def receive_event(event: WebhookEvent, engine: RunningEngine) -> None:
     """Take an event of a call. Anything but a 2xx makes Retell send it again."""
-    await engine.events.accept(event)
+    await engine.events.receive(event)
 
 
 @router.post("/webhooks/retell/inbound", response_model_exclude_none=True)
@@ -47,10 +48,7 @@ async def answer_inbound_call(
 @router.post("/functions/{name}", responses=problems(404))
 async def call_function(name: str, call: FunctionCall) -> JsonValue:
     """Run a custom function for an agent in the middle of a conversation."""
-    function = handlers.FUNCTIONS.get(name)
-    if function is None:
-        raise UnknownFunction(f"handlers.FUNCTIONS has no {name!r}")
-    result = await function(call.args, call.call)
+    result = await run_function(name, call)
     if len(json.dumps(result, ensure_ascii=False)) > FUNCTION_RESULT_LIMIT:
         log.warning("function_result_will_be_cut", function=name, limit=FUNCTION_RESULT_LIMIT)
     return result

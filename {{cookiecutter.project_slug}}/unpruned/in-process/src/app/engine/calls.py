@@ -1,4 +1,4 @@
-"""The monolith's engine: Retell in the request path, with what was learned kept in memory.
+"""The monolith's engine: Retell in the request path, with reads and answers kept in memory.
 
 There is no database; Retell is the record. Every phone call carries the id of its intent and a
 fingerprint of its request in its metadata, so an idempotency key is honoured after a restart too.
@@ -12,7 +12,10 @@ from typing import Generic, TypeVar
 from cashews import Cache
 
 from app.resilience.single_flight import SingleFlight
-from app.retellai.client import RetellClient, RetellError, RetellOutcomeUnknown
+from app.retellai.client import RetellClient
+from app.retellai.destinations import FromNumberMissing, check_destination
+from app.retellai.errors import RetellError, RetellOutcomeUnknown
+from app.retellai.idempotency import KeyReused, fingerprint_of, intent_id_of, metadata_value
 from app.retellai.types import (
     INTENT_FINGERPRINT,
     INTENT_ID,
@@ -25,12 +28,7 @@ from app.retellai.types import (
     PhoneCallRequest,
     WebCall,
     WebCallRequest,
-    fingerprint_of,
-    intent_id_of,
-    told_by,
 )
-from app.routes.problems import FromNumberMissing, IdempotencyKeyReused
-from app.routes.security import check_destination
 
 UNFINISHED_CALL_TTL_SECONDS = 1.0
 """A call that still changes is remembered just long enough to answer a crowd at once."""
@@ -90,7 +88,7 @@ class DirectGateway:
 
         Raises:
             DestinationNotAllowed: the number is in no country that may be called.
-            IdempotencyKeyReused: the key was used for another request.
+            KeyReused: the key was used for another request.
             FromNumberMissing: no number to call from.
             RetellError: see `RetellClient.create_phone_call`.
         """
@@ -122,7 +120,7 @@ class DirectGateway:
                 if not error.may_have_acted:
                     await self._memory.delete(intent_id)
                 raise
-            answered = _Answered(told_by(call, INTENT_FINGERPRINT) or fingerprint, call)
+            answered = _Answered(metadata_value(call, INTENT_FINGERPRINT) or fingerprint, call)
             if new_key:  # nobody was told the key, so nobody can ask again
                 await self._memory.delete(intent_id)
             else:
@@ -137,7 +135,7 @@ class DirectGateway:
         """Register a web call; a repeated key is answered from memory, in this process only.
 
         Raises:
-            IdempotencyKeyReused: the key was used for another request.
+            KeyReused: the key was used for another request.
             RetellError: see `RetellClient.create_web_call`.
         """
         intent_id = intent_id_of(request, idempotency_key)
@@ -195,7 +193,7 @@ class DirectGateway:
 
     async def forget_call(self, call_id: str) -> None:
         """Drop what is remembered of a call, as it has changed."""
-        self._flight.part(f"call:{call_id}")
+        self._flight.detach(f"call:{call_id}")
         await self._reads.delete(f"call:{call_id}")
 
     async def _read(
@@ -219,11 +217,13 @@ class DirectGateway:
         """Find at Retell the call that an earlier process placed for this intent."""
         page = await self._client.list_calls(CallFilter(metadata=[f"{INTENT_ID}:{intent_id}"]))
         # Not every call that the filter lets through need be ours: look again.
-        return next((call for call in page.items if told_by(call, INTENT_ID) == intent_id), None)
+        return next(
+            (call for call in page.items if metadata_value(call, INTENT_ID) == intent_id), None
+        )
 
 
 def _agreed(answered: _Answered[T], fingerprint: str) -> T:
     """The answer, if it was given to the same request."""
     if answered.call is None or answered.fingerprint != fingerprint:
-        raise IdempotencyKeyReused
+        raise KeyReused
     return copy.deepcopy(answered.call)

@@ -1,4 +1,4 @@
-"""The monolith's way with webhooks: the owner's handler runs before Retell is answered.
+"""Webhooks in the monolith: the owner's handler runs before Retell is answered.
 
 An error answers 500, so Retell sends the event again, up to three times. What was handled is
 remembered in this process: a second delivery is answered without running the handler again.
@@ -7,11 +7,11 @@ remembered in this process: a second delivery is answered without running the ha
 import structlog
 from cashews import Cache
 
-from app.dispatch import dispatch
+from app.dispatch import HandlerFailed, dispatch
 from app.engine.calls import DirectGateway
 from app.resilience.single_flight import SingleFlight
+from app.retellai.idempotency import event_identity
 from app.retellai.types import WebhookEvent
-from app.routes.problems import HandlerFailed
 
 HANDLED_TTL_SECONDS = 3600.0
 """Retell repeats within minutes, and a signature is good for five of them."""
@@ -27,13 +27,13 @@ class InProcessEvents:
         self._cache = cache
         self._flight = SingleFlight()
 
-    async def accept(self, event: WebhookEvent) -> None:
+    async def receive(self, event: WebhookEvent) -> None:
         """Run the event's handler, or wait for its run that is under way.
 
         Raises `HandlerFailed` when the handler raises: then nothing is remembered, and the next
         delivery counts.
         """
-        key = f"handled:{event.identity}"
+        key = f"handled:{event_identity(event)}"
 
         async def handle() -> None:
             if await self._cache.get(key):

@@ -19,7 +19,7 @@ from app.retellai.types import (
     WebCall,
     WebCallRequest,
 )
-from app.routes.dependencies import RequestIntent, RunningEngine
+from app.routes.dependencies import RequestKey, RunningEngine
 from app.routes.problems import problems
 from app.routes.security import Authenticated
 
@@ -34,19 +34,17 @@ router = APIRouter(
 @router.post(
     "/calls", status_code=201, responses=problems(403, 504), response_model_exclude_unset=True
 )
-async def create_call(
-    request: PhoneCallRequest, engine: RunningEngine, intent: RequestIntent
-) -> Call:
+async def create_call(request: PhoneCallRequest, engine: RunningEngine, key: RequestKey) -> Call:
     """Ring a phone. With an `Idempotency-Key`, ask again as often as needed: it rings once."""
-    return await engine.calls.create_phone_call(request, intent.key, new_key=intent.is_new)
+    return await engine.calls.create_phone_call(request, key.value, new_key=key.is_new)
 
 
 @router.post("/web-calls", status_code=201, response_model_exclude_unset=True)
 async def create_web_call(
-    request: WebCallRequest, engine: RunningEngine, intent: RequestIntent
+    request: WebCallRequest, engine: RunningEngine, key: RequestKey
 ) -> WebCall:
     """Register a call that a browser joins with the access token in the answer."""
-    return await engine.calls.create_web_call(request, intent.key, new_key=intent.is_new)
+    return await engine.calls.create_web_call(request, key.value, new_key=key.is_new)
 
 
 @router.get("/calls/{call_id}", responses=problems(404), response_model_exclude_unset=True)
