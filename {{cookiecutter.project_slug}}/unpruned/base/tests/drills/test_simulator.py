@@ -52,7 +52,7 @@ KEY = "key_dev"
 ALICE = "+14155550101"
 BOB = "+14155550102"
 OFFICE = "+14155550100"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OPENAPI = json.loads((ROOT / "tests/data/retell_openapi.json").read_text())
 
 T = TypeVar("T")

@@ -1,7 +1,7 @@
 """The owner's handlers in the chaos tests, and the process that runs with them.
 
-`python -m tests.chaos_handlers app` is `python -m app` with these handlers, and
-`python -m tests.chaos_handlers app.worker` is `python -m app.worker` with them. Each handler notes
+`python -m tests.support.chaos_handlers app` is `python -m app` with these handlers, and
+`python -m tests.support.chaos_handlers app.worker` is `python -m app.worker` with them. Each handler notes
 in a file that it was begun, which survives a SIGKILL, and writes a row into the table `effects`,
 which is committed with the event or not at all.
 """

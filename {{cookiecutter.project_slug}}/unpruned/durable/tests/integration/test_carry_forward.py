@@ -19,11 +19,11 @@ from app.retellai.client import RetellClient
 from app.retellai.types import Call, WebhookEvent
 from app.services.retellai.repository import Repository
 from dev.servers import serve
-from tests.conftest import API_KEY, RETELL_KEY, Simulator, run_worker, settings_for
-from tests.databases import Databases
-from tests.databases import database_url as database_url
-from tests.databases import databases as databases
-from tests.test_service import Records, until
+from tests.api.test_service import Records, until
+from tests.support.databases import Databases
+from tests.support.databases import database_url as database_url
+from tests.support.databases import databases as databases
+from tests.support.engine import API_KEY, RETELL_KEY, Simulator, run_worker, settings_for
 
 NUMBER, FROM = "+14155550123", "+14155550100"
 CALL = {"to_number": NUMBER, "metadata": {"order": 42, "by": "shop"}}

@@ -19,7 +19,7 @@ from app.retellai.types import (
     InboundCallAnswer,
     WebhookEvent,
 )
-from tests.conftest import RETELL_KEY, Simulator, StartApp
+from tests.support.engine import RETELL_KEY, Simulator, StartApp
 
 SIX_MINUTES_MS = 6 * 60 * 1000
 

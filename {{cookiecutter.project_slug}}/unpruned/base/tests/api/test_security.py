@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.conftest import API_KEY, Simulator, StartApp
+from tests.support.engine import API_KEY, Simulator, StartApp
 
 CALL = {"to_number": "+14155550123"}
 PROTECTED = [

@@ -20,9 +20,9 @@ from app.main import create_app
 from app.retellai.types import Call, WebhookEvent
 from app.services.retellai.repository import Repository
 from dev.servers import serve
-from tests.conftest import Simulator, settings_for
-from tests.databases import KINDS, Databases, Kind
-from tests.databases import databases as databases
+from tests.support.databases import KINDS, Databases, Kind
+from tests.support.databases import databases as databases
+from tests.support.engine import Simulator, settings_for
 
 NEWEST = "0001"
 
@@ -57,7 +57,7 @@ def run(action: str, url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app.database", action],
         env=os.environ | {"DATABASE_URL": url},
-        cwd=Path(__file__).parents[1] / "src",
+        cwd=Path(__file__).parents[2] / "src",
         capture_output=True,
         text=True,
         check=False,

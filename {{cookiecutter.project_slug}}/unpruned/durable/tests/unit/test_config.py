@@ -10,7 +10,7 @@ from app.config import Tuning, load_tuning
 from app.engine_settings import EngineSettings, load_engine_settings
 from app.settings import Settings, SettingsError
 
-FILES = Path(__file__).parents[1] / "config" / "retellai"
+FILES = Path(__file__).parents[2] / "config" / "retellai"
 ENVIRONMENTS = sorted(path.stem for path in FILES.glob("*.toml") if path.stem != "default")
 
 

@@ -17,11 +17,11 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from app.settings import Settings
-from tests.conftest import API_KEY, RETELL_KEY, Simulator
+from tests.support.engine import API_KEY, RETELL_KEY, Simulator
 
 STOPPED = (0, -signal.SIGTERM)
 """uvicorn ends a clean stop by the signal that asked for it."""
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from starlette.routing import Route
 from app.retellai.types import Call, CallAnalysis
 from app.telemetry import configure_logging, redact
 from dev.servers import serve
-from tests.conftest import API_KEY, RETELL_KEY, Simulator, StartApp
-from tests.test_webhooks import event, send
+from tests.api.test_webhooks import event, send
+from tests.support.engine import API_KEY, RETELL_KEY, Simulator, StartApp
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 CALL = {"to_number": "+14155550123"}
 

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dev.servers import serve
-from tests.conftest import Simulator, StartApp
+from tests.support.engine import Simulator, StartApp
 
 CALL = {"to_number": "+14155550123"}
 OTHER = {"to_number": "+14155550124"}

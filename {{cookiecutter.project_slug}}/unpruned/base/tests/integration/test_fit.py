@@ -26,9 +26,9 @@ from dev.fit import (
     judge,
     read_days,
 )
-from tests.conftest import API_KEY, RETELL_KEY, Simulator
+from tests.support.engine import API_KEY, RETELL_KEY, Simulator
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ALICE, BOB, CAROL, OFFICE = (f"+1415555010{number}" for number in (1, 2, 3, 0))
 TODAY = date(2026, 3, 2)
 OPTIONS = argparse.Namespace(days=7, team=None, daily_users=None)

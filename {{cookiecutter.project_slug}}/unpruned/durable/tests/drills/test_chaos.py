@@ -1,7 +1,7 @@
 """What is promised holds while processes are killed and services stop.
 
 Small by default. CHAOS_SCALE=10 runs 2,000 webhooks, 500 creations and a minute of a hung Retell.
-Each test prints its figures: `pytest tests/test_chaos.py -rP`.
+Each test prints its figures: `pytest tests/drills/test_chaos.py -rP`.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ import httpx
 import pytest
 
 from app.services.calls.progress import ANALYZED
-from tests.chaos_handlers import EVENTS
-from tests.conftest import ADMIN_KEY
-from tests.databases import Databases, database_url, databases, postgresql_url, sqlite_url
-from tests.world import Program, World, until, world
+from tests.support.chaos_handlers import EVENTS
+from tests.support.databases import Databases, database_url, databases, postgresql_url, sqlite_url
+from tests.support.engine import ADMIN_KEY
+from tests.support.stack import Program, World, until, world
 
 __all__ = ["database_url", "databases", "postgresql_url", "sqlite_url"]
 

@@ -15,7 +15,7 @@ import pytest
 from dev.servers import bind
 from dev.stack import ADMIN_KEY
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def python(*arguments: str) -> subprocess.Popen[str]:

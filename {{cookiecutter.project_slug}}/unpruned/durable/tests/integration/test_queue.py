@@ -27,7 +27,9 @@ from app.ports import CallGateway
 from app.retellai.types import Call, PhoneCallRequest, WebhookEvent
 from app.services.retellai.repository import Recording, Repository
 from dev.servers import bind, serve
-from tests.conftest import (
+from tests.api.test_service import Records, until
+from tests.api.test_webhooks import event, send, signed
+from tests.support.engine import (
     ADMIN_KEY,
     API_KEY,
     RETELL_KEY,
@@ -36,14 +38,12 @@ from tests.conftest import (
     run_worker,
     settings_for,
 )
-from tests.test_service import Records, until
-from tests.test_webhooks import event, send, signed
 
 NUMBER = "+14155550123"
 CALL = {"to_number": NUMBER}
 KEY = {"Idempotency-Key": "order-42"}
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -379,7 +379,7 @@ import httpx
 from app import telemetry
 from app.main import create_app
 from dev.servers import serve
-from tests.conftest import events, run_worker
+from tests.support.engine import events, run_worker
 from app.engine_settings import load_engine_settings
 from app.settings import load_settings
 from pathlib import Path

@@ -15,10 +15,10 @@ from retell.lib.webhook_auth import symmetric
 from app import handlers
 from app.ports import CallGateway
 from app.retellai.types import Call, PhoneCallRequest
-from tests.conftest import RETELL_KEY, Simulator
-from tests.test_placing_calls import CALL, KEY
-from tests.test_starting import STOPPED, environment, lines_until
-from tests.test_webhooks import event, send
+from tests.api.test_placing_calls import CALL, KEY
+from tests.api.test_starting import STOPPED, environment, lines_until
+from tests.api.test_webhooks import event, send
+from tests.support.engine import RETELL_KEY, Simulator
 
 __all__ = ["environment"]
 

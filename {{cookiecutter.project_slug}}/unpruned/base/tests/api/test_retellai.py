@@ -16,7 +16,7 @@ from app import handlers
 from app.ports import CallGateway
 from app.retellai.types import Call
 from dev.servers import serve
-from tests.conftest import Simulator, StartApp
+from tests.support.engine import Simulator, StartApp
 
 ENDED = {"ended"}
 DEEP = '{"x":' * 200 + "1" + "}" * 200
