@@ -1,4 +1,4 @@
-"""Access to the API: keys, and the rate at which each may call."""
+"""Access to the API: keys, and the rate limit of each."""
 
 import hashlib
 import hmac
@@ -16,11 +16,11 @@ _bearer = HTTPBearer(auto_error=False, description="One of this server's API_KEY
 
 
 class Unauthorized(Exception):
-    """No API key, or one that is not ours."""
+    """The API key is missing or unknown."""
 
 
 class RateLimited(Exception):
-    """The API key has made its share of requests."""
+    """The API key is over its rate limit."""
 
     def __init__(self, rate: str, retry_after: float) -> None:
         super().__init__(f"Limit: {rate}")
@@ -28,11 +28,11 @@ class RateLimited(Exception):
 
 
 class Guard:
-    """The API keys, and the count of what each has asked.
+    """The valid API keys, and the rate limit of each.
 
     Args:
-        api_keys: the keys that may call.
-        rate: requests a key may make, such as `60/minute`; counted in this process.
+        api_keys: the valid keys.
+        rate: the limit for one key, such as `60/minute`; counted in this process.
     """
 
     def __init__(self, api_keys: Sequence[str], rate: str) -> None:
@@ -41,13 +41,13 @@ class Guard:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def knows(self, key: str) -> bool:
-        """Tell whether this is one of the keys, in the same time for a wrong key as for a right."""
+        """Return True for a valid key. Takes the same time for a wrong key as for a valid one."""
         candidate = key.encode()
         matches = [hmac.compare_digest(candidate, known) for known in self._keys]
         return any(matches)
 
     async def count(self, caller: str) -> None:
-        """Count one request of a caller. Raises `RateLimited`."""
+        """Count one request of a caller against its rate limit. Raises `RateLimited`."""
         if await self._limiter.hit(self._rate, caller):
             return
         window = await self._limiter.get_window_stats(self._rate, caller)
@@ -58,7 +58,7 @@ async def authenticated(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
 ) -> None:
-    """Let callers with an API key through, at its rate; `request.state.caller` tells them apart.
+    """Admit a caller with a valid API key within its rate limit; set `request.state.caller`.
 
     Raises `Unauthorized`, `RateLimited`.
     """
