@@ -14,24 +14,23 @@ import pytest
 from blueprint import requirement
 from blueprint.lines import Conflict, merge_lines
 from blueprint.structured import guarded, merge_structured
-from tests.baking import ROOT, TREE
+from tests.baking import ROOT, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A file of the monolith, and the service layer's file of the same home. The text between Jinja's
-# braces is as good as any.
-SOURCES = {
-    "pyproject.toml": ("pyproject.toml", "pyproject.service-layer.toml"),
-    ".env.example": (".env.example", ".env.service-layer.example"),
-    "README.md": ("README.monolith.md", "README.service-layer.md"),
-}
+# Files that the monolith and the service layer have at one path, each its own. The text between
+# Jinja's braces is as good as any.
+SOURCES = ("pyproject.toml", ".env.example", "README.md")
 UP_AND_DOWN = [(home, up) for home in SOURCES for up in (True, False)]
 
 
 def versions(home: str, *, up: bool = True) -> tuple[str, str]:
     """Return a file of the template in the old and in the new variant."""
-    old, new = ((ROOT / TREE / name).read_text(encoding="utf-8") for name in SOURCES[home])
+    old, new = (
+        source(ROOT, home, variant).read_text(encoding="utf-8")
+        for variant in ("monolith", "service-layer")
+    )
     return (old, new) if up else (new, old)
 
 
