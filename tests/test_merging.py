@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from blueprint.journal import File
-from blueprint.merging import Labels, Merged, Merger
+from blueprint.merge.project import Labels, Merged, Merger
 
 LABELS = Labels("monolith", "yours (monolith)", "service-layer")
 PLAIN = stat.S_IFREG | 0o644

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blueprint import requirement
-from blueprint.lines import Conflict, merge_lines
-from blueprint.structured import guarded, merge_structured
+from blueprint.merge import requirement
+from blueprint.merge.by_kind import guarded, merge_structured
+from blueprint.merge.lines import Conflict, merge_lines
 from tests.baking import ROOT, TREE
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from blueprint.lines import Conflict, split_lines
+from blueprint.merge.lines import Conflict, split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,17 +48,17 @@ def merge_structured(path: str, base: str, ours: str, theirs: str) -> str | None
 def merger(name: str) -> Callable[[str, str, str], str] | None:
     """Return what merges files of this name."""
     if name == "pyproject.toml":
-        from blueprint import toml_merge
+        from blueprint.merge import toml
 
-        return toml_merge.merge
-    from blueprint import text_merge
+        return toml.merge
+    from blueprint.merge import env_example
 
     if ENV_EXAMPLE.fullmatch(name):
-        return guarded(text_merge.merge_env)
+        return guarded(env_example.merge_env)
     if name in IGNORE_FILES:
-        return guarded(text_merge.merge_ignore)
+        return guarded(env_example.merge_ignore)
     if name.lower().endswith(".md"):
-        return guarded(text_merge.merge_markdown)
+        return guarded(env_example.merge_markdown)
     return None
 
 

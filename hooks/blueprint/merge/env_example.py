@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from blueprint.lines import Conflict, merge_lines, split_lines
-from blueprint.threeway import (
+from blueprint.merge.entries import (
     BLANK,
     COMMENT,
     Entry,
@@ -15,6 +14,7 @@ from blueprint.threeway import (
     merge_file_or_lines,
     numbered,
 )
+from blueprint.merge.lines import Conflict, merge_lines, split_lines
 
 # A setting, or one that is commented out. Prose may have "=" too, but no capitals right before it.
 SETTING = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=|#\s?(?:export\s+)?([A-Z_][A-Z0-9_]*)=")

@@ -1,7 +1,7 @@
 """A three-way merge of whole projects, in memory, all three in the new layout.
 
 What only one side changed is taken, and nothing that the owner wrote goes away. A file that both
-changed is merged by its structure, if :mod:`blueprint.structured` knows it, else line by line by
+changed is merged by its structure, if :mod:`blueprint.merge.by_kind` knows it, else line by line by
 git. What cannot be merged is a conflict: both versions are there.
 """
 
@@ -15,7 +15,7 @@ import tempfile
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from blueprint.errors import ProjectRefusedError
-from blueprint.structured import merge_structured
+from blueprint.merge.by_kind import merge_structured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from blueprint import requirement
-from blueprint.lines import Conflict
+from blueprint.merge import requirement
+from blueprint.merge.lines import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blueprint.threeway import Key
+    from blueprint.merge.entries import Key
 
 # Strings first: they may hold everything else.
 TOKEN = re.compile(

@@ -10,10 +10,10 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from blueprint import requirement
-from blueprint.lines import Conflict, choose, merge_lines, split_lines
-from blueprint.threeway import BLANK, COMMENT, Entry, Key, gathered, merge_entries, numbered
-from blueprint.toml_text import DEPTH, loaded, tokens
+from blueprint.merge import requirement
+from blueprint.merge.entries import BLANK, COMMENT, Entry, Key, gathered, merge_entries, numbered
+from blueprint.merge.lines import Conflict, choose, merge_lines, split_lines
+from blueprint.merge.toml_text import DEPTH, loaded, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

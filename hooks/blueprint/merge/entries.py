@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint.lines import Conflict, alike, choose, merge_lines
+from blueprint.merge.lines import Conflict, alike, choose, merge_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

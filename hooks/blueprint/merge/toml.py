@@ -10,8 +10,7 @@ import functools
 import re
 from typing import Any, NamedTuple
 
-from blueprint.lines import Conflict, choose, merge_lines, split_lines
-from blueprint.threeway import (
+from blueprint.merge.entries import (
     BLANK,
     COMMENT,
     Entry,
@@ -21,8 +20,9 @@ from blueprint.threeway import (
     merge_file,
     numbered,
 )
-from blueprint.toml_arrays import merge_arrays
-from blueprint.toml_text import loaded, package_of, path_of, value_end
+from blueprint.merge.lines import Conflict, choose, merge_lines, split_lines
+from blueprint.merge.toml_arrays import merge_arrays
+from blueprint.merge.toml_text import loaded, package_of, path_of, value_end
 
 KEY = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[^"'=\n])+=[ \t]*""")
 HEADERS = ("table", "list")
