@@ -1,29 +1,48 @@
-"""Three-way merging of entries with keys, of which each structured file is made.
+"""Three-way merging of entries: named pieces, of which TOML and settings are made.
 
-What only one side changed is that side's. A deletion by the owner holds, also when the template
-changed what was deleted; a deletion by the template holds unless the owner changed what it deletes.
+An entry has a key, such as a setting's name, and the comment right above it belongs to it. Entries
+are merged by key, so that neighbours do not clash and what moved is still found. This is what
+becomes of a ``.env.example`` (the comments here are short, and each column is a whole file)::
+
+    base       | ours        | theirs       | result
+    -----------+-------------+--------------+-------------
+    # The port | # The port  | # Listens at | # Listens at
+    PORT=80    | PORT=8080   | PORT=80      | PORT=8080
+    DEBUG=0    | OURS=1      | DEBUG=1      | OURS=1
+    SEED=1     | SEED=7      | KEY=         | SEED=7
+    LAST=1     | LAST=1      | LAST=1       | KEY=
+               |             |              | LAST=1
+
+- PORT: its comment is one change and its value another, so it has both.
+- DEBUG: its owner deleted it, and that holds, though the template changed it.
+- SEED: the template dropped it, but its owner had changed it, so it stays.
+- OURS: it stands below the entry that its owner put it below.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint.merge.lines import Conflict, alike, choose, merge_lines
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-# What an entry is, then what tells it from others of its kind.
+    # Merges the text of an entry that both sides changed: its key, base (empty if both added it),
+    # ours, theirs.
+    MergeTexts = Callable[["Key", str, str, str], str]
+
+# The kind of an entry, then what tells it from others of its kind.
 Key = tuple[str, ...]
 
 BLANK: Key = ("blank",)
 COMMENT: Key = ("comment",)
-# Entries known by what they say: if that changes a little, they are still the same.
-KNOWN_BY_TEXT = ("comment", "section")
+
+
+class CannotMergeError(Exception):
+    """Both sides changed one thing in ways that cannot both be had; no text is merged by halves."""
 
 
 class Entry(NamedTuple):
-    """A piece of a file that has a name: a setting, a section, a line, an element of an array."""
+    """A piece of a file that has a name: a setting, a table, an element of an array."""
 
     key: Key
     # Empty lines before it, then the comment that stands right above it.
@@ -31,37 +50,50 @@ class Entry(NamedTuple):
     above: str
     text: str
 
-    @property
-    def content(self) -> tuple[str, str]:
-        """What it says, wherever it stands."""
-        return self.above, self.text
+
+def choose(base: str, ours: str, theirs: str) -> str:
+    """Return the side that changed.
+
+    Raises:
+        CannotMergeError: both did, differently.
+    """
+    if ours in (base, theirs):
+        return theirs
+    if theirs == base:
+        return ours
+    raise CannotMergeError
 
 
-def gathered(chunks: Iterable[tuple[Key, str]]) -> list[Entry]:
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text with their line feeds; nothing else ends a line."""
+    lines = [f"{line}\n" for line in text.split("\n")]
+    last = lines.pop()[:-1]
+    return [*lines, last] if last else lines
+
+
+def gather(chunks: Iterable[tuple[Key, str]]) -> list[Entry]:
     """Return the entries of a file of which each line, or chunk of lines, has a key.
 
     A comment belongs to what is right below it; one with an empty line below is its own entry.
-    Two entries may have one key: see numbered().
+    Two entries may have one key: see :func:`number`.
     """
     entries: list[Entry] = []
     gap = above = ""
-    for key, text in chunks:
-        if key == BLANK:
+    for key, text in (*chunks, (BLANK, "")):
+        if key == COMMENT:
+            above += text
+        elif key != BLANK:
+            entries.append(Entry(key, gap, above, text))
+            gap = above = ""
+        else:
             if above:
                 entries.append(Entry((*COMMENT, above), gap, "", above))
                 gap = above = ""
             gap += text
-        elif key == COMMENT:
-            above += text
-        else:
-            entries.append(Entry(key, gap, above, text))
-            gap = above = ""
-    if above:
-        entries.append(Entry((*COMMENT, above), gap, "", above))
     return entries
 
 
-def numbered(entries: Iterable[Entry]) -> list[Entry]:
+def number(entries: Iterable[Entry]) -> list[Entry]:
     """Return entries with different keys: what comes twice is counted."""
     seen: dict[Key, int] = {}
     different: list[Entry] = []
@@ -72,52 +104,73 @@ def numbered(entries: Iterable[Entry]) -> list[Entry]:
     return different
 
 
+def merge_files(
+    base: str,
+    ours: str,
+    theirs: str,
+    parse: Callable[[str], list[Entry]],
+    merge_texts: MergeTexts,
+) -> str:
+    """Merge whole files that `parse` divides into entries, with no line of them left out.
+
+    Raises:
+        CannotMergeError: both sides changed one entry, or reordered the same ones.
+    """
+    before = parse_file(base, parse)
+    own, new = parse_file(ours, parse, before), parse_file(theirs, parse, before)
+    merged = merge_entries(before, own, new, merge_texts)
+    body = "".join(entry.gap + entry.above + entry.text for entry in merged).strip("\n")
+    end = choose_end(*(text[len(text.rstrip("\n")) :] for text in (base, ours, theirs)))
+    return f"{body}{end}" if body else ""
+
+
+def parse_file(
+    text: str, parse: Callable[[str], list[Entry]], base: Sequence[Entry] = ()
+) -> list[Entry]:
+    """Return a file's entries; the first gets a gap, as it may come to stand below others."""
+    body = text.strip("\n")
+    entries = parse(f"{body}\n") if body else []
+    if not entries:
+        return []
+    gap = next((entry.gap for entry in base if entry.key == entries[0].key), "\n")
+    return [entries[0]._replace(gap=gap), *entries[1:]]
+
+
+def choose_end(base: str, ours: str, theirs: str) -> str:
+    """Return the line feeds that a file ends with: the owner's, if they changed them."""
+    return theirs if ours == base else ours
+
+
 def merge_entries(
     base: Sequence[Entry],
     ours: Sequence[Entry],
     theirs: Sequence[Entry],
-    merge_texts: Callable[[Key, str, str, str], str],
-    nests: Callable[[Key, Key], bool] | None = None,
+    merge_texts: MergeTexts,
 ) -> list[Entry]:
     """Merge the entries of a file by their keys.
 
-    Args:
-        base: the entries of the common ancestor.
-        ours: the owner's.
-        theirs: the template's.
-        merge_texts: merges what both sides changed: key, base (empty if both added it), ours,
-            theirs.
-        nests: whether the first key's entry is a part of one with the second key above it. Without
-            it, what the owner wrote at the end stays at the end.
+    Raises:
+        CannotMergeError: `merge_texts` did, or both sides reordered the same entries.
     """
-    ours, theirs = followed(base, ours), followed(base, theirs)
-    before = {entry.key: entry for entry in base}
-    own = {entry.key: entry for entry in ours}
-    new = {entry.key: entry for entry in theirs}
+    before, own, new = ({entry.key: entry for entry in side} for side in (base, ours, theirs))
     kept: dict[Key, Entry] = {}
     for key in {**new, **own}:
-        entry = merged_entry(before.get(key), own.get(key), new.get(key), merge_texts)
+        entry = merge_entry(before.get(key), own.get(key), new.get(key), merge_texts)
         if entry is not None:
             kept[key] = entry
-    return [kept[key] for key in merged_order(list(before), list(own), list(new), kept, nests)]
+    return [kept[key] for key in merge_order(list(before), list(own), list(new), kept)]
 
 
-def merged_entry(
-    base: Entry | None,
-    ours: Entry | None,
-    theirs: Entry | None,
-    merge_texts: Callable[[Key, str, str, str], str],
+def merge_entry(
+    base: Entry | None, ours: Entry | None, theirs: Entry | None, merge_texts: MergeTexts
 ) -> Entry | None:
     """Return one entry merged; None if it goes."""
     if ours is None:
-        if base and theirs and base.key[0] == "comment" and theirs.content != base.content:
-            raise Conflict  # the owner may only have written something right below it
         return theirs if base is None else None
     if theirs is None:
-        return None if base is not None and ours.content == base.content else ours
-    if base is None and ours.above != theirs.above:
-        raise Conflict
-    start = base or Entry(ours.key, theirs.gap, ours.above, "")
+        unchanged = base is not None and (base.above, base.text) == (ours.above, ours.text)
+        return None if unchanged else ours
+    start = base or Entry(ours.key, theirs.gap, "", "")
     if ours.text in (start.text, theirs.text) or theirs.text == start.text:
         text = choose(start.text, ours.text, theirs.text)
     else:
@@ -125,56 +178,35 @@ def merged_entry(
     return Entry(
         ours.key,
         theirs.gap if ours.gap == start.gap else ours.gap,
-        merge_lines(start.above, ours.above, theirs.above),
+        merge_comments(start.above, ours.above, theirs.above),
         text,
     )
 
 
-def followed(base: Sequence[Entry], side: Sequence[Entry]) -> list[Entry]:
-    """Return a side's entries with those under a new name that are still the same named as before.
-
-    Only sections and comments, which are known by their text.
-    """
-    there = {entry.key for entry in side}
-    gone = [entry for entry in base if entry.key not in there and entry.key[0] in KNOWN_BY_TEXT]
-    known = {entry.key for entry in base}
-    found: list[Entry] = []
-    for entry in side:
-        if entry.key not in known:
-            old = next((one for one in gone if same_thing(one, entry)), None)
-            if old is not None:
-                gone.remove(old)
-                found.append(entry._replace(key=old.key))
-                continue
-        found.append(entry)
-    return found
+def merge_comments(base: str, ours: str, theirs: str) -> str:
+    """Merge comments: where both sides changed one, the owner's new lines follow the template's."""
+    try:
+        return choose(base, ours, theirs)
+    except CannotMergeError:
+        known = {*split_lines(base), *split_lines(theirs)}
+        return theirs + "".join(line for line in split_lines(ours) if line not in known)
 
 
-def same_thing(old: Entry, new: Entry) -> bool:
-    """Tell whether two entries with different keys are most probably one."""
-    return old.key[0] == new.key[0] and alike(old.text, new.text)
-
-
-def merged_order(
-    base: list[Key],
-    ours: list[Key],
-    theirs: list[Key],
-    kept: Iterable[Key],
-    nests: Callable[[Key, Key], bool] | None = None,
+def merge_order(
+    base: list[Key], ours: list[Key], theirs: list[Key], kept: Iterable[Key]
 ) -> list[Key]:
     """Return the keys that are kept, in the order of the side that changed it, else of theirs.
 
-    What the other side added follows the nearest entry before it that is still there.
+    What the other side added follows the nearest entry before it that is still there; what it added
+    at the end stays at the end.
     """
     remaining = set(kept)
-    if in_order(base, ours):
+    if in_order(base, ours) or (in_order(ours, theirs) and not in_order(base, theirs)):
         order, other = theirs, ours
     elif in_order(base, theirs):
         order, other = ours, theirs
-    elif in_order(ours, theirs):
-        order, other = theirs, ours
     else:
-        raise Conflict
+        raise CannotMergeError
     order = [key for key in order if key in remaining]
     other = [key for key in other if key in remaining]
     placed = set(order)
@@ -182,95 +214,14 @@ def merged_order(
     for place, key in enumerate(other):
         if key in placed:
             continue
-        position = order.index(other[place - 1]) + 1 if place else 0
-        if nests is not None:
-            while position < len(order) and nests(order[position], key):
-                position += 1
-        elif place > last_common:
-            position = len(order)
-        order.insert(position, key)
+        if place > last_common:
+            order.append(key)
+        else:
+            order.insert(order.index(other[place - 1]) + 1 if place else 0, key)
     return order
 
 
 def in_order(one: list[Key], other: list[Key]) -> bool:
-    """Tell whether what two lists have in common has the same order in both."""
+    """Return whether the keys that two lists share have the same order in both."""
     common = set(one) & set(other)
     return [key for key in one if key in common] == [key for key in other if key in common]
-
-
-class Frame(NamedTuple):
-    """A file without the empty lines at its ends."""
-
-    start: str
-    body: str
-    end: str
-
-
-def framed(text: str) -> Frame:
-    """Split the empty lines at a file's ends off; a body ends with a line feed unless empty."""
-    body = text.strip("\n")
-    start = text[: len(text) - len(text.lstrip("\n"))] if body else ""
-    end = text[len(start) + len(body) :]
-    return Frame(start, f"{body}\n" if body else "", end)
-
-
-def merge_file(
-    base: str,
-    ours: str,
-    theirs: str,
-    parse: Callable[[str], list[Entry]],
-    merge_texts: Callable[[Key, str, str, str], str],
-    nests: Callable[[Key, Key], bool] | None = None,
-) -> str:
-    """Merge whole files that `parse` takes apart; all of a body must be in its entries."""
-    before, own, new = (framed(text) for text in (base, ours, theirs))
-    entries = entries_of(before.body, parse)
-    merged = merge_entries(
-        entries,
-        entries_of(own.body, parse, entries),
-        entries_of(new.body, parse, entries),
-        merge_texts,
-        nests,
-    )
-    body = "".join(entry.gap + entry.above + entry.text for entry in merged).strip("\n")
-    start = new.start if own.start == before.start else own.start
-    end = new.end if own.end == before.end else own.end
-    return f"{start}{body}{end}" if body else ""
-
-
-def merge_file_or_lines(
-    base: str,
-    ours: str,
-    theirs: str,
-    parse: Callable[[str], list[Entry]],
-    merge_texts: Callable[[Key, str, str, str], str],
-    nests: Callable[[Key, Key], bool] | None = None,
-) -> str:
-    """Merge files as merge_file() does, and by lines where what the owner put in divides an entry.
-
-    A merge by lines that brings an entry twice is none.
-    """
-    try:
-        return merge_file(base, ours, theirs, parse, merge_texts, nests)
-    except Conflict:
-        if not base:
-            raise
-    merged = merge_lines(base, ours, theirs)
-    known = {entry.key for text in (ours, theirs) for entry in parse(framed(text).body)}
-    for entry in parse(framed(merged).body):
-        if entry.key[0] != "comment" and entry.key not in known:
-            raise Conflict
-    return merged
-
-
-def entries_of(
-    body: str, parse: Callable[[str], list[Entry]], base: Sequence[Entry] = ()
-) -> list[Entry]:
-    """Return the entries of a body; the first gets a gap, as it may come to stand below others."""
-    entries = parse(body)
-    if "".join(entry.gap + entry.above + entry.text for entry in entries) != body:
-        raise Conflict
-    if not entries:
-        return []
-    gap = next((entry.gap for entry in base if entry.key == entries[0].key), "\n")
-    return [entries[0]._replace(gap=gap), *entries[1:]]

@@ -1,44 +1,45 @@
-"""A three-way merge of whole projects, in memory, all three in the new layout.
+"""A three-way merge of whole projects, in memory, all three in one layout.
 
-What only one side changed is taken, and nothing that the owner wrote goes away. A file that both
-changed is merged by its structure, if :mod:`blueprint.merge.by_kind` knows it, else line by line by
-git. What cannot be merged is a conflict: both versions are there.
+What only one side changed is taken, and nothing that the owner wrote goes away. Each row is a file,
+and its content is a word or two::
+
+    base    | ours         | theirs       | result
+    --------+--------------+--------------+-----------------------------------------
+    a: old  | a: old       | a: new       | a: new
+    b: old  | b: mine      | b: old       | b: mine
+    c: old  | c: mine      | c: new       | c: mine <<< new, and a conflict is noted
+    d: old  | d: mine, old | d: old, new  | d: mine, old, new, and that is noted
+    e: old  |              | e: new       | no e, and what was left out is noted
+    f: old  | f: mine      |              | f: mine, and what was kept is noted
+    g: old  | h: old       | g: old, new  | h: old, new; its owner renamed g
+            | i: mine      | i: new       | i: mine <<< new, and a conflict is noted
+
+A file that both changed is merged by its kind (:mod:`blueprint.merge.by_kind`), else by lines. Of
+one that is no text both versions are there, side by side, and a conflict is noted.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
-import stat
-import subprocess
-import tempfile
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint.errors import ProjectRefusedError
-from blueprint.merge.by_kind import merge_structured
+from blueprint.merge.by_kind import merge_by_kind
+from blueprint.merge.files import as_text, same, with_line_ends, with_mode
+from blueprint.merge.lines import Labels, merge_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from blueprint.journal import File
+    from blueprint.merge.files import File
 
     Files = Mapping[str, File]
 
 # A file that is at least this much like one that is gone is that file, renamed by the owner.
 SAME_AFTER_RENAME = 0.6
-CONFLICT_MARKS = ("<<<<<<< ", "||||||| ", ">>>>>>> ")
-
-
-class Labels(NamedTuple):
-    """What conflict markers call the three sides."""
-
-    base: str
-    ours: str
-    theirs: str
 
 
 class Conflict(NamedTuple):
-    """A file that a person has to finish; the versions that git keeps of it meanwhile."""
+    """A file that a person has to finish, with the versions that git is told of."""
 
     path: str
     why: str
@@ -65,8 +66,8 @@ class Merger:
 
     Args:
         labels: the names of the three sides.
-        same_in_both: tells of a path whether the template's file there is the same in both variants
-            but for the names of what moved. Where it is, the owner's version is right as it stands.
+        same_in_both: returns of a path whether the template's file there is the same in both
+            variants but for the names of what moved. If so, the owner's version is right as it is.
     """
 
     def __init__(self, labels: Labels, same_in_both: Callable[[str], bool]) -> None:
@@ -79,22 +80,20 @@ class Merger:
         """Return the merged project."""
         self._taken |= {*base, *ours, *theirs}
         renamed = renamed_by_owner(base, ours, theirs)
-        for path in sorted({*base, *ours, *theirs}):
-            if path in renamed.values():
-                continue
-            file = self._merge_file(path, base.get(path), ours.get(path), theirs.get(path))
-            if path in renamed:
-                new = renamed[path]
-                self._result.left_out.remove(path)
-                self._keep(new, self._both_changed(new, base[path], ours[new], theirs[path]))
-            self._keep(path, file)
+        for path in sorted({*base, *ours, *theirs} - {*renamed.values()}):
+            new = renamed.get(path)
+            if new is None:
+                file = self._merge_file(path, base.get(path), ours.get(path), theirs.get(path))
+                self._keep(path, file)
+            else:
+                self._keep(new, self._merge_both(new, base[path], ours[new], theirs[path]))
         return self._result
 
     def add(self, path: str, ours: File) -> None:
         """Add a file of the owner's for which the template has another file at the same path."""
         theirs = self._result.files.get(path)
         if theirs is not None and not same(ours, theirs):
-            ours = self._conflict(path, None, ours, theirs)
+            ours = self._merge_both(path, None, ours, theirs)
         self._keep(path, ours)
 
     def _keep(self, path: str, file: File | None) -> None:
@@ -114,41 +113,27 @@ class Merger:
         if theirs is None:
             self._result.kept.append(path)
             return ours
-        return self._both_changed(path, base, ours, theirs)
+        return self._merge_both(path, base, ours, theirs)
 
-    def _both_changed(self, path: str, base: File | None, ours: File, theirs: File) -> File | None:
-        texts = [as_text(file) for file in (base or (ours[0], b""), ours, theirs)]
-        if None in texts:
-            return self._conflict(path, base, ours, theirs)
-        windows = b"\r\n" in ours[1]
-        old, own, new = (str(text).replace("\r\n", "\n") for text in texts)
-        text = new if old == own else own if old == new else merge_structured(path, old, own, new)
-        if text is None:
-            text, clean = merge_lines(old, own, new, self._labels)
-            if not clean and base is not None and self._same_in_both(path):
-                return ours
-            if not clean:
-                return self._conflict(path, base, ours, theirs, text)
-        self._result.merged.append(path)
-        content = (text.replace("\n", "\r\n") if windows else text).encode()
-        return with_mode((theirs[0], content), base, ours)
+    def _merge_both(self, path: str, base: File | None, ours: File, theirs: File) -> File:
+        own, new = as_text(ours), as_text(theirs)
+        if own is None or new is None:
+            return self._keep_both(path, base, ours, theirs)
+        old = as_text(base) if base is not None else None
+        old, mine, new = ((text or "").replace("\r\n", "\n") for text in (old, own, new))
+        text, clean = merge_texts(path, old, mine, new, self._labels)
+        content = (text.replace("\n", "\r\n") if "\r\n" in own else text).encode()
+        if clean:
+            self._result.merged.append(path)
+            return with_mode((theirs[0], content), base, ours)
+        if base is not None and self._same_in_both(path):
+            return ours
+        added = "you have a file where the template has one"
+        why = added if base is None else "both changed the same lines"
+        self._result.conflicts.append(Conflict(path, why, base, ours, theirs))
+        return ours[0], content
 
-    def _conflict(
-        self, path: str, base: File | None, ours: File, theirs: File, text: str | None = None
-    ) -> File:
-        """Note a conflict and return what the owner finds at `path`."""
-        if text is None and None not in (as_text(ours), as_text(theirs)):
-            own, new = (str(as_text(file)).replace("\r\n", "\n") for file in (ours, theirs))
-            text, _ = merge_lines("", own, new, self._labels)
-        if text is not None:
-            why = (
-                "both changed the same lines"
-                if base
-                else "you have a file where the template has one"
-            )
-            self._result.conflicts.append(Conflict(path, why, base, ours, theirs))
-            content = text.replace("\n", "\r\n") if b"\r\n" in ours[1] else text
-            return ours[0], content.encode()
+    def _keep_both(self, path: str, base: File | None, ours: File, theirs: File) -> File:
         beside = free_name(f"{path}.{self._labels.theirs}", self._taken)
         self._taken.add(beside)
         self._result.files[beside] = theirs
@@ -157,50 +142,14 @@ class Merger:
         return ours
 
 
-def same(one: File | None, other: File | None) -> bool:
-    """Tell whether two files have the same content but for line ends, and are of the same kind."""
-    if one is None or other is None:
-        return one is other
-    if stat.S_ISLNK(one[0]) != stat.S_ISLNK(other[0]):
-        return False
-    return one[1] == other[1] or with_line_ends(one, other) == (one[0], other[1])
-
-
-def with_line_ends(file: File | None, like: File | None) -> File | None:
-    """Return a text with the line ends of Windows if the owner's has them (git may write them)."""
-    if file is None or like is None or b"\r\n" in file[1] or b"\r\n" not in like[1]:
-        return file
-    if as_text(file) is None or as_text(like) is None:
-        return file
-    return file[0], file[1].replace(b"\n", b"\r\n")
-
-
-@overload
-def with_mode(file: File, base: File | None, ours: File | None) -> File: ...
-@overload
-def with_mode(file: None, base: File | None, ours: File | None) -> None: ...
-def with_mode(file: File | None, base: File | None, ours: File | None) -> File | None:
-    """Return a file of the template with its owner's permissions.
-
-    Whether it is executable is the template's to say if that changed, else the owner's.
-    """
-    if file is None or ours is None or stat.S_ISLNK(file[0]) or stat.S_ISLNK(ours[0]):
-        return file
-    mode = ours[0]
-    if base is not None and (file[0] ^ base[0]) & stat.S_IXUSR:
-        mode = mode | 0o111 if file[0] & stat.S_IXUSR else mode & ~0o111
-    return mode, file[1]
-
-
-def as_text(file: File) -> str | None:
-    """Return a file's text; None for a symbolic link and for what is not UTF-8 text."""
-    mode, content = file
-    if stat.S_ISLNK(mode) or b"\0" in content:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return None
+def merge_texts(path: str, base: str, ours: str, theirs: str, labels: Labels) -> tuple[str, bool]:
+    """Return texts merged, and whether there was no conflict."""
+    if ours == base:
+        return theirs, True
+    if theirs == base:
+        return ours, True
+    text = merge_by_kind(path, base, ours, theirs)
+    return merge_lines(base, ours, theirs, labels) if text is None else (text, True)
 
 
 def free_name(path: str, taken: Collection[str]) -> str:
@@ -210,30 +159,6 @@ def free_name(path: str, taken: Collection[str]) -> str:
         number += 1
         name = f"{path}.{number}"
     return name
-
-
-def merge_lines(base: str, ours: str, theirs: str, labels: Labels) -> tuple[str, bool]:
-    """Merge texts line by line with git; tell whether there was no conflict.
-
-    Raises:
-        ProjectRefusedError: git failed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [os.path.join(folder, name) for name in ("ours", "base", "theirs")]
-        for path, text in zip(paths, (ours, base, theirs), strict=True):
-            with open(path, "wb") as file:
-                file.write(text.encode())
-        names = [f"-L{label}" for label in (labels.ours, labels.base, labels.theirs)]
-        done = subprocess.run(
-            ("git", "merge-file", "--stdout", "--diff3", *names, *paths),
-            cwd=folder,
-            capture_output=True,
-            check=False,
-        )
-    # git answers the number of conflicts, at most 127, and 255 when it failed.
-    if done.returncode > 127 or done.returncode < 0:
-        raise ProjectRefusedError(f"git could not merge: {done.stderr.decode(errors='replace')}")
-    return done.stdout.decode(), done.returncode == 0
 
 
 def renamed_by_owner(base: Files, ours: Files, theirs: Files) -> dict[str, str]:
