@@ -1,7 +1,21 @@
-"""Merging pyproject.toml by tables, keys and the elements of arrays, on its text.
+"""Merging a pyproject.toml by tables, then keys, then the elements of arrays.
 
-What a side did not touch keeps its bytes. Arrays that both sides changed are written anew, one
-element a line unless both had them on one line. Other values that both changed are a conflict.
+All of these are entries (:mod:`blueprint.merge.entries`), so each side's change is found wherever
+the other moved it::
+
+    base        | ours        | theirs      | result
+    ------------+-------------+-------------+---------------
+    [project]   | [project]   | [build]     | [build]
+    version = 1 | version = 2 | fast = true | fast = true
+    tags = [1]  | tags = [1,7]| [project]   | [project]
+                | [tool.mine] | version = 1 | version = 2
+                | deep = true | tags = [1,3]| tags = [1, 3, 7]
+                |             |             | [tool.mine]
+                |             |             | deep = true
+
+It works on the text: what no side touched keeps its bytes. An array that both changed is written
+anew, one element a line unless both had it on one line. Another value that both changed is a
+conflict. At the end the data is compared: a merge that lost a change of either side is none.
 """
 
 from __future__ import annotations
@@ -10,19 +24,21 @@ import functools
 import re
 from typing import Any, NamedTuple
 
-from blueprint.lines import Conflict, choose, merge_lines, split_lines
-from blueprint.threeway import (
+from blueprint.merge.entries import (
     BLANK,
     COMMENT,
+    CannotMergeError,
     Entry,
     Key,
-    gathered,
+    choose,
+    gather,
     merge_entries,
-    merge_file,
-    numbered,
+    merge_files,
+    number,
+    split_lines,
 )
-from blueprint.toml_arrays import merge_arrays
-from blueprint.toml_text import loaded, package_of, path_of, value_end
+from blueprint.merge.toml_arrays import merge_arrays
+from blueprint.merge.toml_text import loaded, package_of, path_of, value_end
 
 KEY = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[^"'=\n])+=[ \t]*""")
 HEADERS = ("table", "list")
@@ -30,20 +46,24 @@ ABOVE_TABLES: Key = ("above",)
 
 
 def merge(base: str, ours: str, theirs: str) -> str:
-    """Merge three texts of a pyproject.toml; raise Conflict if that would lose anything."""
+    """Merge three texts of a pyproject.toml.
+
+    Raises:
+        CannotMergeError: both changed one value, one is no TOML, or something would be lost.
+    """
     before, own, new = loaded(base), loaded(ours), loaded(theirs)
-    merged = merge_file(base, ours, theirs, tables, merge_tables)
-    if not carried(before, own, new, loaded(merged)):
-        raise Conflict
+    merged = merge_files(base, ours, theirs, tables, merge_tables)
+    if not keeps_changes(before, own, new, loaded(merged)):
+        raise CannotMergeError
     if not comments(ours) - comments(base) <= comments(merged):
-        raise Conflict
+        raise CannotMergeError
     return merged
 
 
 def tables(body: str) -> list[Entry]:
     """Return the tables of a TOML file; what is above the first header counts as one."""
     found: list[Entry] = []
-    for entry in things(body):
+    for entry in statements(body):
         if entry.key[0] in HEADERS:
             found.append(entry)
         elif not found:
@@ -52,10 +72,10 @@ def tables(body: str) -> list[Entry]:
             text = found[-1].text + entry.gap + entry.above + entry.text
             found[-1] = found[-1]._replace(text=text)
     refuse_tables_in_lists(found)
-    return numbered(told_apart(found))
+    return number(tell_lists_apart(found))
 
 
-def things(body: str) -> list[Entry]:
+def statements(body: str) -> list[Entry]:
     """Return headers, assignments and free comments, in their order."""
     chunks: list[tuple[Key, str]] = []
     position = 0
@@ -75,7 +95,7 @@ def things(body: str) -> list[Entry]:
             key = ("key", *path_of(f"{assignment.key}0"))
         chunks.append((key, line))
         position += len(line)
-    return gathered(chunks)
+    return gather(chunks)
 
 
 class Assignment(NamedTuple):
@@ -90,22 +110,26 @@ def assigned(text: str) -> Assignment:
     """Return the assignment that a text begins with."""
     match = KEY.match(text)
     if match is None:
-        raise Conflict
+        raise CannotMergeError
     start = match.end()
     end = value_end(text, start)
     return Assignment(text[:start], text[start:end], text[end : text.index("\n", end) + 1])
 
 
 def refuse_tables_in_lists(found: list[Entry]) -> None:
-    """Raise Conflict for tables that belong to a list's last element: their place is their name."""
+    """Refuse tables that belong to a list's last element: their place is their name.
+
+    Raises:
+        CannotMergeError: there is one.
+    """
     lists = {entry.key[1:] for entry in found if entry.key[0] == "list"}
     for entry in found:
         path = entry.key[1:]
         if any(path[:depth] in lists for depth in range(1, len(path))):
-            raise Conflict
+            raise CannotMergeError
 
 
-def told_apart(found: list[Entry]) -> list[Entry]:
+def tell_lists_apart(found: list[Entry]) -> list[Entry]:
     """Return tables with each element of a list of tables told by the first line in it."""
     return [
         entry._replace(key=(*entry.key, *split_lines(entry.text)[1:2]))
@@ -120,19 +144,19 @@ def merge_tables(key: Key, base: str, ours: str, theirs: str) -> str:
     if key == ABOVE_TABLES:
         before, own, new = ("", base), ("", ours), ("", theirs)
     else:
-        before, own, new = cut(base), cut(ours), cut(theirs)
+        before, own, new = split_header(base), split_header(ours), split_header(theirs)
     header = choose(before[0] or own[0], own[0], new[0])
     merged = merge_entries(
-        numbered(things(before[1])),
-        numbered(things(own[1])),
-        numbered(things(new[1])),
+        number(statements(before[1])),
+        number(statements(own[1])),
+        number(statements(new[1])),
         functools.partial(merge_assignments, key[1:]),
     )
     body = "".join(entry.gap + entry.above + entry.text for entry in merged)
     return header + body if header else body.lstrip("\n")
 
 
-def cut(table: str) -> tuple[str, str]:
+def split_header(table: str) -> tuple[str, str]:
     """Return a table's header line and its body."""
     end = table.find("\n") + 1
     return table[:end], table[end:]
@@ -140,8 +164,6 @@ def cut(table: str) -> tuple[str, str]:
 
 def merge_assignments(table: Key, key: Key, base: str, ours: str, theirs: str) -> str:
     """Merge one assignment that both sides changed; `table` is the path of its table."""
-    if key[0] == "comment":
-        return merge_lines(base, ours, theirs)
     own, new = assigned(ours), assigned(theirs)
     before = assigned(base) if base else Assignment(own.key, "", own.after)
     return (
@@ -162,34 +184,34 @@ def merge_values(path: Key, base: str, ours: str, theirs: str) -> str:
         return theirs
     if base and new == before:
         return ours
-    raise Conflict
+    raise CannotMergeError
 
 
-def carried(
+def keeps_changes(
     base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
 ) -> bool:
-    """Tell whether the merged data has what each side changed."""
+    """Return whether the merged data has what each side changed."""
     return all(
-        value_carried(base.get(name), ours.get(name), theirs.get(name), merged.get(name))
+        keeps_change(base.get(name), ours.get(name), theirs.get(name), merged.get(name))
         for name in {**ours, **theirs}
     )
 
 
-def value_carried(base: Any, ours: Any, theirs: Any, merged: Any) -> bool:
-    """Tell whether a merged value has what each side changed; None is no value."""
+def keeps_change(base: Any, ours: Any, theirs: Any, merged: Any) -> bool:
+    """Return whether a merged value has what each side changed; None is no value."""
     if isinstance(ours, dict) and isinstance(merged, dict):
-        return carried(dictionary(base), ours, dictionary(theirs), merged)
+        return keeps_changes(dictionary(base), ours, dictionary(theirs), merged)
     if ours == base:
         # What the template dropped stays with a table that the owner changed, and an element of an
         # array with the comment that the owner wrote to it.
-        return theirs is None or merged == theirs or elements_carried(base, theirs, merged)
+        return theirs is None or merged == theirs or keeps_elements(base, theirs, merged)
     if ours is None or theirs in (base, ours):
         return merged == ours
-    return elements_carried(base, ours, merged) or (theirs is None and merged == ours)
+    return keeps_elements(base, ours, merged) or (theirs is None and merged == ours)
 
 
-def elements_carried(base: Any, side: Any, merged: Any) -> bool:
-    """Tell whether a merged array has what a side added, or another version of what it requires."""
+def keeps_elements(base: Any, side: Any, merged: Any) -> bool:
+    """Return whether a merged array has what a side added, or another version of that package."""
     if not (isinstance(side, list) and isinstance(merged, list)):
         return False
     there = [*merged, *(base if isinstance(base, list) else [])]

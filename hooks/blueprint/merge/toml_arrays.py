@@ -1,7 +1,17 @@
-"""Merging the arrays of a pyproject.toml: dependencies by package, others as sets of elements.
+"""Merging the arrays of a pyproject.toml: dependencies by package, others by element.
 
-The elements have the order of theirs, and the owner's stand where the owner had them; among
-packages that the template sorts they are sorted, unless the owner keeps some apart below a comment.
+An element is an entry (:mod:`blueprint.merge.entries`), with the comment behind it::
+
+    base      | ours              | theirs    | result
+    ----------+-------------------+-----------+--------------------
+    [         | [                 | [         | [
+      "b>=1", |   "b>=1.5",       |   "b>=1", |   "b>=1.5",
+      "x>=1", |   "d>=2", # ours  |   "c>=1", |   "c>=1",
+    ]         |   "x>=1",         | ]         |   "d>=2", # ours
+              | ]                 |           | ]
+
+The order is the template's, and an owner's element follows the one that its owner put it behind.
+Packages that the template sorts stay sorted, unless the owner keeps some apart below a comment.
 """
 
 from __future__ import annotations
@@ -10,10 +20,20 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from blueprint import requirement
-from blueprint.lines import Conflict, choose, merge_lines, split_lines
-from blueprint.threeway import BLANK, COMMENT, Entry, Key, gathered, merge_entries, numbered
-from blueprint.toml_text import DEPTH, loaded, tokens
+from blueprint.merge import requirement
+from blueprint.merge.entries import (
+    BLANK,
+    COMMENT,
+    CannotMergeError,
+    Entry,
+    Key,
+    choose,
+    gather,
+    merge_entries,
+    number,
+    split_lines,
+)
+from blueprint.merge.toml_text import DEPTH, loaded, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,18 +52,18 @@ def merge_arrays(path: Key, base: str, ours: str, theirs: str) -> str:
         ours: the owner's.
         theirs: the template's.
     """
-    packages = is_dependencies(path)
+    packages = holds_packages(path)
     own, new = elements(ours, packages=packages), elements(theirs, packages=packages)
     merged = merge_entries(elements(base, packages=packages), own, new, merge_elements)
-    merged = arranged(merged, own, new)
+    merged = sort_packages_in(merged, own, new)
     one_line = "\n" not in ours and "\n" not in theirs
     if one_line or not merged:
         return f"[{', '.join(entry.text.rstrip()[:-1] for entry in merged)}]"
-    return written(merged, theirs if "\n" in theirs else ours)
+    return write_array(merged, theirs if "\n" in theirs else ours)
 
 
-def is_dependencies(path: Key) -> bool:
-    """Tell whether an array holds requirements."""
+def holds_packages(path: Key) -> bool:
+    """Return whether an array holds requirements."""
     return (
         path in (("project", "dependencies"), ("build-system", "requires"))
         or path[:2] == ("project", "optional-dependencies")
@@ -54,7 +74,7 @@ def is_dependencies(path: Key) -> bool:
 def elements(array: str, *, packages: bool) -> list[Entry]:
     """Return the elements of an array, each as ``element,  # comment`` whatever its layout was."""
     chunks: list[tuple[Key, str]] = []
-    # What the line holds so far. What follows the bracket is no empty line, and nothing's comment.
+    # The line's last part. After the bracket there is no empty line, and no comment of an element.
     holds = "bracket"
     for kind, text in pieces(array):
         if kind == "element":
@@ -67,18 +87,18 @@ def elements(array: str, *, packages: bool) -> list[Entry]:
         elif holds == "nothing":
             chunks.append((BLANK, "\n"))
         holds = "nothing" if kind == "end of line" else kind
-    return numbered(gathered(chunks))
+    return number(gather(chunks))
 
 
 def pieces(array: str) -> Iterable[tuple[str, str]]:
-    """Return what an array holds: elements, comments with the space before them, ends of lines."""
+    """Return the parts of an array: elements, comments with the space before, ends of lines."""
     element = space = ""
     depth = 0
     for _, piece in tokens(array[1:-1]):
         depth += DEPTH.get(piece, 0)
         inside = bool(depth) or piece in DEPTH
         if "\n" in piece and (inside or piece != "\n"):
-            raise Conflict  # an element of several lines has no place in a list
+            raise CannotMergeError  # an element of several lines has no place in a list
         if inside or not (piece.isspace() or piece == "," or piece.startswith("#")):
             element += piece
             space = ""
@@ -97,7 +117,7 @@ def pieces(array: str) -> Iterable[tuple[str, str]]:
 
 
 def element_key(element: str, *, packages: bool) -> Key:
-    """Return what tells an element from the others of its array."""
+    """Return the key that an element has among the others of its array."""
     value = loaded(f"x = [{element}]")["x"][0]
     required = requirement.read(value) if packages and isinstance(value, str) else None
     if required is not None:
@@ -105,10 +125,8 @@ def element_key(element: str, *, packages: bool) -> Key:
     return ("element", json.dumps(value, sort_keys=True, default=str))
 
 
-def merge_elements(key: Key, base: str, ours: str, theirs: str) -> str:
-    """Merge an element that both sides changed: a requirement, or a comment of its own."""
-    if key[0] == "comment":
-        return merge_lines(base, ours, theirs)
+def merge_elements(_key: Key, base: str, ours: str, theirs: str) -> str:
+    """Merge an element that both sides changed: a requirement, or the comment behind it."""
     own, new = split_element(ours), split_element(theirs)
     before = split_element(base) if base else ("", own[1])
     return merge_requirements(before[0], own[0], new[0]) + choose(before[1], own[1], new[1])
@@ -118,7 +136,7 @@ def split_element(text: str) -> tuple[str, str]:
     """Return the string of an element, and its comma with the comment behind it."""
     match = STRING.match(text)
     if match is None:
-        raise Conflict
+        raise CannotMergeError
     return match[0], text[match.end() :]
 
 
@@ -130,7 +148,7 @@ def merge_requirements(base: str, ours: str, theirs: str) -> str:
     return json.dumps(requirement.merge(before, own, new), ensure_ascii=False)
 
 
-def arranged(merged: list[Entry], ours: list[Entry], theirs: list[Entry]) -> list[Entry]:
+def sort_packages_in(merged: list[Entry], ours: list[Entry], theirs: list[Entry]) -> list[Entry]:
     """Return the elements with the owner's packages sorted in, if the template's are sorted."""
     there = {entry.key for entry in theirs}
     added = [entry for entry in merged if is_package(entry) and entry.key not in there]
@@ -147,17 +165,17 @@ def arranged(merged: list[Entry], ours: list[Entry], theirs: list[Entry]) -> lis
 
 
 def is_package(entry: Entry) -> bool:
-    """Tell whether an element requires a package."""
+    """Return whether an element requires a package."""
     return entry.key[0] == "package"
 
 
 def is_sorted(entries: list[Entry]) -> bool:
-    """Tell whether the packages of an array are sorted by name."""
+    """Return whether the packages of an array are sorted by name."""
     keys = [entry.key for entry in entries if is_package(entry)]
     return keys == sorted(keys)
 
 
-def written(entries: list[Entry], layout: str) -> str:
+def write_array(entries: list[Entry], layout: str) -> str:
     """Return an array with one element a line, indented as the array `layout` is."""
     indented, closing = INDENTED.search(layout), CLOSING.search(layout)
     indent = indented[1] if indented else "    "

@@ -11,40 +11,39 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blueprint import requirement
-from blueprint.lines import Conflict, merge_lines
-from blueprint.structured import guarded, merge_structured
-from tests.baking import ROOT, TREE
+from blueprint.merge import env_example, requirement
+from blueprint.merge.by_kind import merge_by_kind
+from blueprint.merge.entries import CannotMergeError, split_lines
+from tests.baking import ROOT, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A file of the monolith, and the service layer's file of the same home. The text between Jinja's
-# braces is as good as any.
-SOURCES = {
-    "pyproject.toml": ("pyproject.toml", "pyproject.service-layer.toml"),
-    ".env.example": (".env.example", ".env.service-layer.example"),
-    "README.md": ("README.monolith.md", "README.service-layer.md"),
-}
+# Files that the monolith and the service layer have at one path, each its own. The text between
+# Jinja's braces is as good as any.
+SOURCES = ("pyproject.toml", ".env.example")
 UP_AND_DOWN = [(home, up) for home in SOURCES for up in (True, False)]
 
 
 def versions(home: str, *, up: bool = True) -> tuple[str, str]:
     """Return a file of the template in the old and in the new variant."""
-    old, new = ((ROOT / TREE / name).read_text(encoding="utf-8") for name in SOURCES[home])
+    old, new = (
+        source(ROOT, home, variant).read_text(encoding="utf-8")
+        for variant in ("monolith", "service-layer")
+    )
     return (old, new) if up else (new, old)
 
 
 def merged(path: str, base: str, ours: str, theirs: str) -> str:
     """Return a merge that there is."""
-    result = merge_structured(path, base, ours, theirs)
+    result = merge_by_kind(path, base, ours, theirs)
     assert result is not None
     return result
 
 
 def toml(base: str, ours: str, theirs: str) -> str | None:
     """Return the merge of a pyproject.toml."""
-    return merge_structured("pyproject.toml", base, ours, theirs)
+    return merge_by_kind("pyproject.toml", base, ours, theirs)
 
 
 def dependencies(*lines: str) -> str:
@@ -82,15 +81,6 @@ OWNERS: dict[str, Callable[[str], str]] = {
         )
         + "\n# --- Payments ---\n\n# The key from Stripe's dashboard.\nSTRIPE_KEY=\n"
     ),
-    "README.md": lambda text: put(
-        text,
-        ("{{ cookiecutter.description }}", "It sells, and it is ours."),
-        (
-            "## Watch it\n",
-            "## Our runbook\n\nCall Bob.\n\n### At night\n\nCall Eve.\n\n## Watch it\n",
-        ),
-        ("\n  routes/ ", "\n  stripe/                  ours\n  routes/ "),
-    ),
 }
 
 
@@ -101,15 +91,6 @@ def test_what_an_owner_added_goes_up_and_comes_back_down(home: str):
     bigger = merged(home, monolith, ours, service_layer)
     assert bigger not in (ours, service_layer)
     assert merged(home, service_layer, bigger, monolith) == ours
-
-
-@pytest.mark.parametrize("above", ["  settings.py ", "  bootstrap.py ", "tests/ "])
-def test_a_line_put_into_rewritten_lines_stays_below_what_became_of_the_line_above(above: str):
-    monolith, service_layer = versions("README.md")
-    lines = monolith.split("\n")
-    lines.insert([line.startswith(above) for line in lines].index(True) + 1, "ours")
-    result = merged("README.md", monolith, "\n".join(lines), service_layer).split("\n")
-    assert result[result.index("ours") - 1].startswith(above)
 
 
 # --- Owners who type anywhere --------------------------------------------------------------------
@@ -144,11 +125,6 @@ PIECES: dict[str, list[Callable[[list[str], str, random.Random], tuple[int, list
         lambda lines, word, chance: (line_with(lines, "", chance), ["", f"# {word.upper()}=", ""]),
         lambda lines, word, chance: (line_with(lines, "", chance), [f"# {word}"]),
     ],
-    "README.md": [
-        lambda lines, word, chance: (line_with(lines, "", chance), [f"- {word}"]),
-        lambda lines, word, chance: (line_with(lines, "", chance), ["", f"{word} is ours.", ""]),
-        lambda lines, word, chance: (line_with(lines, "## ", chance), [f"## {word}", "", word, ""]),
-    ],
 }
 
 
@@ -172,7 +148,7 @@ def test_whatever_an_owner_does_no_line_of_theirs_is_lost(home: str, up: bool):
         del lines[(place := line_with(lines, "", chance)) : place + 3]
         lines[line_with(lines, "", chance)] = f"# rewritten {seed}"
         lines.insert(0, lines.pop(line_with(lines, "", chance)))
-        result = merge_structured(home, base, "\n".join(lines), theirs)
+        result = merge_by_kind(home, base, "\n".join(lines), theirs)
         if result is not None:
             results += 1
             added = {line.strip() for line in lines} - {line.strip() for line in base.split("\n")}
@@ -185,29 +161,33 @@ def test_whatever_an_owner_does_no_line_of_theirs_is_lost(home: str, up: bool):
 
 
 @pytest.mark.parametrize(
-    "path", ["src/app/main.py", "compose.yaml", ".env", "env.example", "x.toml"]
+    "path",
+    ["src/app/main.py", "compose.yaml", ".env", "env.example", "x.toml", "README.md", ".gitignore"],
 )
 def test_other_files_are_left_to_a_merge_by_lines(path: str):
-    assert merge_structured(path, "a\n", "a\nb\n", "c\na\n") is None
+    assert merge_by_kind(path, "a\n", "a\nb\n", "c\na\n") is None
 
 
 @pytest.mark.parametrize(
     "path",
-    ["other-services/a/pyproject.toml", ".env.production.example", "docs/setup.md", ".gitignore"],
+    ["other-services/a/pyproject.toml", "deploy/.env.example", ".env.production.example"],
 )
 def test_files_are_known_by_name_in_any_folder(path: str):
-    assert merge_structured(path, "# a\n", "# a\n# b\n", "# a\n") == "# a\n# b\n"
+    assert merge_by_kind(path, "a=1\n", "a=1\nb=1\n", "c=1\na=1\n") == "c=1\na=1\nb=1\n"
 
 
-@pytest.mark.parametrize("home", ["pyproject.toml", ".env.example", "README.md", ".gitignore"])
+@pytest.mark.parametrize("home", ["pyproject.toml", ".env.example"])
 def test_a_file_that_a_side_emptied_is_in_doubt(home: str):
-    assert merge_structured(home, "# a\n", "", "# b\n") is None
-    assert merge_structured(home, "# a\n", "# b\n", "\n") is None
+    assert merge_by_kind(home, "# a\n", "", "# b\n") is None
+    assert merge_by_kind(home, "# a\n", "# b\n", "\n") is None
 
 
-def test_a_merge_that_loses_a_line_of_the_owners_is_none():
-    with pytest.raises(Conflict):
-        guarded(lambda _base, _ours, theirs: theirs)("a\n", "a\nmine\n", "b\n")
+def test_a_merge_that_loses_a_line_of_the_owners_is_none(monkeypatch: pytest.MonkeyPatch):
+    def take_theirs(_base: str, _ours: str, theirs: str, *_: object) -> str:
+        return theirs
+
+    monkeypatch.setattr(env_example, "merge_files", take_theirs)
+    assert merge_by_kind(".env.example", "A=1\n", "A=1\nMINE=1\n", "A=2\n") is None
 
 
 def test_the_empty_lines_at_the_end_are_those_of_the_side_that_changed_them():
@@ -251,7 +231,7 @@ def test_of_two_changed_requirements_the_higher_lower_bound_wins(
     if expected is not None:
         assert requirement.merge(base, ours, theirs) == expected
         return
-    with pytest.raises(Conflict):
+    with pytest.raises(CannotMergeError):
         requirement.merge(base, ours, theirs)
 
 
@@ -419,143 +399,8 @@ def test_without_a_parser_nothing_is_merged(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_settings_are_merged_by_name(base: str, ours: str, theirs: str, expected: str | None):
-    assert merge_structured(".env.example", base, ours, theirs) == expected
-
-
-# --- Ignore files --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("base", "ours", "theirs", "expected"),
-    [
-        ("a\nb\n", "a\nb\nmine\n", "a\nb\nnew\n", "a\nb\nnew\nmine\n"),
-        ("*\n!a\n", "*\n!mine\n!a\n", "*\n!a\n!new\n", "*\n!mine\n!a\n!new\n"),
-        ("a\nb\nc\n", "a\nc\n", "b\nc\nnew\n", "c\nnew\n"),
-        (
-            "# A\na\n",
-            "# A\na\n\n# Mine\nx\n",
-            "# A\na\n\n# New\nn\n",
-            "# A\na\n\n# New\nn\n\n# Mine\nx\n",
-        ),
-        ("# A\na\n", "# Mine\nx\n\n# A\na\n", "# A\na\nb\n", "# Mine\nx\n\n# A\na\nb\n"),
-        ("a\n", "a\nx\n", "a\nx\nn\n", "a\nx\nn\n"),
-        ("a\n!b\nc\n", "!b\na\nc\n", "a\n!b\nc\nd\n", "!b\na\nc\nd\n"),
-        ("a\n!b\nc\n", "!b\na\nc\n", "a\nc\n!b\n", None),
-    ],
-)
-def test_ignore_files_have_the_lines_of_both_sides(
-    base: str, ours: str, theirs: str, expected: str
-):
-    assert merge_structured(".gitignore", base, ours, theirs) == expected
-    assert merge_structured("service/.dockerignore", base, ours, theirs) == expected
-
-
-# --- Markdown ------------------------------------------------------------------------------------
-
-BASE = "# T\n\nIntro.\n\n## A\n\na1\na2\na3\n\n## B\n\nb1\n\n## C\n\nc1\n"
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "expected"),
-    [
-        # Sections: one changed by each side, added, deleted, moved, renamed.
-        ([("b1", "b1 mine")], [("a1", "new")], [("b1", "b1 mine"), ("a1", "new")]),
-        (
-            [("## B", "## M\n\nm\n\n## B")],
-            [("a1", "new")],
-            [("## B", "## M\n\nm\n\n## B"), ("a1", "new")],
-        ),
-        (
-            [("\n## B\n\nb1\n", "")],
-            [("b1", "new"), ("c1", "new")],
-            [("\n## B\n\nb1\n", ""), ("c1", "new")],
-        ),
-        ([("a1", "mine")], [("\n## B\n\nb1\n", "")], [("a1", "mine"), ("\n## B\n\nb1\n", "")]),
-        (
-            [("b1", "mine")],
-            [("\n## B\n\nb1\n", ""), ("a1", "new")],
-            [("b1", "mine"), ("a1", "new")],
-        ),
-        ([("## A", "## Ours")], [("a3", "new")], [("## A", "## Ours"), ("a3", "new")]),
-        (
-            [("# T", "# Ours"), ("Intro.", "Mine.")],
-            [("a3", "new")],
-            [("# T", "# Ours"), ("Intro.", "Mine."), ("a3", "new")],
-        ),
-        ([("# T", "logo\n\n# T")], [("a3", "new")], [("# T", "logo\n\n# T"), ("a3", "new")]),
-        # What the owner adds below a section stays below what the template puts into it.
-        (
-            [("## C", "## M\n\n## C")],
-            [("b1", "b1\n\n### N\n\nn")],
-            [("b1", "b1\n\n### N\n\nn"), ("## C", "## M\n\n## C")],
-        ),
-        (
-            [("## C", "### M\n\n## C")],
-            [("b1", "b1\n\n### N\n\nn")],
-            [("b1", "b1\n\n### M\n\n### N\n\nn")],
-        ),
-        # Lines of one section: beside each other, put in, put in twice, divided by a heading.
-        ([("a1", "mine")], [("a2", "new")], [("a1", "mine"), ("a2", "new")]),
-        ([("a2", "a2\nmine")], [("a2\na3", "n2\nn3")], [("a2\na3", "n2\nn3\nmine")]),
-        ([("a1", "a1\nmine")], [("a2", "new")], [("a1", "a1\nmine"), ("a2", "new")]),
-        ([("a3", "a3\nmine")], [("a3", "a3\nnew")], [("a3", "a3\nnew\nmine")]),
-        (
-            [("a3", "a3\nsame")],
-            [("a3", "a3\nsame"), ("a1", "new")],
-            [("a3", "a3\nsame"), ("a1", "new")],
-        ),
-        ([("a2", "a2\n\n## M\n\nm")], [("a3", "new")], [("a2", "a2\n\n## M\n\nm"), ("a3", "new")]),
-        # Both rewrote it, both added it.
-        ([("a2", "mine")], [("a2", "new")], None),
-        ([("a1\na2", "mine")], [("a2\na3", "new")], None),
-        ([("a2\n", "")], [("a2", "new")], None),
-        ([("a1\na2\na3", "mine")], [("a2", "a2\nnew")], None),
-        ([("## C", "## M\n\nmine\n\n## C")], [("## C", "## M\n\nnew\n\n## C")], None),
-    ],
-)
-def test_markdown_is_merged_by_section_then_by_line(
-    ours: list[tuple[str, str]],
-    theirs: list[tuple[str, str]],
-    expected: list[tuple[str, str]] | None,
-):
-    result = merge_structured("README.md", BASE, put(BASE, *ours), put(BASE, *theirs))
-    assert result == (None if expected is None else put(BASE, *expected))
-
-
-def test_an_owners_order_of_sections_holds():
-    ours = "# T\n\nIntro.\n\n## C\n\nc1\n\n## A\n\na1\na2\na3\n\n## B\n\nb1\n"
-    assert merged("README.md", BASE, ours, put(BASE, ("b1", "new"))) == put(ours, ("b1", "new"))
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "```sh\n# no heading\n```",
-        "~~~\n```\n# no heading\n~~~",
-        "````\n```\n# no heading\n````",
-        "- list\n\n  ```\n# no heading\n  ```",
-        "    # no heading",
-        "#no-heading",
-    ],
-)
-def test_what_only_looks_like_a_heading_divides_no_section(code: str):
-    base = put(BASE, ("b1", f"{code}\n\nb1"))
-    # As a heading, it would be a section that the owner deleted, with the template's change in it.
-    ours, theirs = put(base, ("no", "my")), put(base, ("b1", "new"))
-    assert merged("README.md", base, ours, theirs) == put(theirs, ("no", "my"))
-
-
-def test_code_in_a_sentence_opens_no_block():
-    base = put(BASE, ("b1", "```code``` in it"))
-    ours = put(base, ("## C", "## M\n\nm\n\n## C"))
-    theirs = put(base, ("\n## C\n\nc1\n", "\n## C\n\nnew\n"))
-    assert merged("README.md", base, ours, theirs) == put(ours, ("c1", "new"))
-
-
-def test_a_readme_that_both_sides_added_is_in_doubt():
-    assert merge_structured("README.md", "", "# Mine\n", "# New\n") is None
+    assert merge_by_kind(".env.example", base, ours, theirs) == expected
 
 
 def test_lines_end_with_line_feeds_and_nothing_else():
-    base, ours = "a\x0cb\u2028c\n", "a\x0cb\u2028c\nmine\n"
-    assert merge_lines(base, ours, "new\n" + base) == "new\n" + ours
+    assert split_lines("a\x0cb\u2028c\nd") == ["a\x0cb\u2028c\n", "d"]

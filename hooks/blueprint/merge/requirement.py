@@ -1,11 +1,27 @@
-"""One requirement, such as ``uvicorn[standard]>=0.54,<0.55``, and the merge of two."""
+"""Merging requirements, such as ``uvicorn[standard]>=0.54,<0.55``, of one package.
+
+Each row is a case::
+
+    base     | ours      | theirs     | result
+    ---------+-----------+------------+-----------
+    a>=1,<2  | a>=1.5,<2 | a>=1.4,<3  | a>=1.5,<2
+    a>=1,<2  | a[x]>=1,<2| a>=1.9,<2  | a[x]>=1.9,<2
+    a[y]>=1  | a>=1      | a[y]>=2    | a>=2
+             | a>=3      | a>=2       | a>=3
+    a>=1     | a==1.2    | a>=1.1     | refused
+    a>=1,<2  | a>=1.1,<2 | a>=1.1,<3  | refused
+
+The higher lower bound wins, with the upper bound that it came with. An extra is there if a side
+added it and none removed it. Refused, since a person wrote those for a reason: exact versions,
+exclusions, addresses, and different upper bounds of one lower bound.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-from blueprint.lines import Conflict, choose
+from blueprint.merge.entries import CannotMergeError, choose
 
 REQUIREMENT = re.compile(
     r"\s*(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*"
@@ -53,15 +69,14 @@ def read(text: str) -> Requirement | None:
 
 
 def merge(base: str, ours: str, theirs: str) -> str:
-    """Return one requirement that both sides changed, merged; no base means that both added it.
+    """Return a requirement that both sides changed, merged; an empty base: both added it.
 
-    The higher lower bound wins, with the upper bound that it came with. An extra is there if a side
-    added it and none removed it. Conflict is raised for exact versions, exclusions, addresses, and
-    different upper bounds of one lower bound: a person wrote those for a reason.
+    Raises:
+        CannotMergeError: it is refused.
     """
     own, new = read(ours), read(theirs)
     if own is None or new is None or own.marker != new.marker:
-        raise Conflict
+        raise CannotMergeError
     before = (read(base) if base else None) or new._replace(extras=frozenset(), range="")
     removed = before.extras - (own.extras & new.extras)
     extras = (own.extras | new.extras) - removed
@@ -72,7 +87,7 @@ def higher(base: str, ours: str, theirs: str) -> str:
     """Return the range of versions with the higher lower bound, if both sides changed it."""
     try:
         return choose(base, ours, theirs)
-    except Conflict:
+    except CannotMergeError:
         own, new = lower_bound(ours), lower_bound(theirs)
         if own == new:
             raise
@@ -85,7 +100,7 @@ def lower_bound(versions: str) -> Version:
     lowest = [LOWEST]
     for bound in bounds:
         if bound is None:
-            raise Conflict
+            raise CannotMergeError
         if bound[1] in (">=", "~=", ">"):
             lowest.append(version(bound[2]))
     return max(lowest)
@@ -95,7 +110,7 @@ def version(text: str) -> Version:
     """Return a version as something that sorts as versions do."""
     match = VERSION.fullmatch(text)
     if match is None:
-        raise Conflict
+        raise CannotMergeError
     numbers = [int(number) for number in match[1].split(".")]
     while numbers and numbers[-1] == 0:
         numbers.pop()

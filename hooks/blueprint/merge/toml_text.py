@@ -1,17 +1,22 @@
-"""Reading TOML as text: where a value ends, and what a piece of it means."""
+"""Reading TOML as text: the end of a value, its pieces, and the meaning of each.
+
+``tomllib`` gives values without their place, comments and layout, which a merge has to keep. So the
+text is divided here, and each piece of it is given to ``tomllib``: the value of ``a = [1, # one``
+ends a line or more further down, and ``a."b c" = 0`` has the names ``a`` and ``b c``.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from blueprint import requirement
-from blueprint.lines import Conflict
+from blueprint.merge import requirement
+from blueprint.merge.entries import CannotMergeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blueprint.threeway import Key
+    from blueprint.merge.entries import Key
 
 # Strings first: they may hold everything else.
 TOKEN = re.compile(
@@ -29,15 +34,19 @@ DEPTH = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def loaded(text: str) -> dict[str, Any]:
-    """Return the data of a TOML text; raise Conflict where it cannot be had."""
+    """Return the data of a TOML text.
+
+    Raises:
+        CannotMergeError: it is no TOML, or this Python cannot read it.
+    """
     try:
         import tomllib
     except ImportError:  # Python 3.10, on which cookiecutter may run
-        raise Conflict from None
+        raise CannotMergeError from None
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        raise Conflict from None
+        raise CannotMergeError from None
 
 
 def path_of(text: str) -> Key:
@@ -55,7 +64,7 @@ def tokens(text: str, start: int = 0) -> Iterable[tuple[int, str]]:
     while start < len(text):
         match = TOKEN.match(text, start)
         if match is None:
-            raise Conflict
+            raise CannotMergeError
         yield start, match[0]
         start = match.end()
 
