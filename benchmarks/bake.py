@@ -66,8 +66,8 @@ def write_config(folder: Path) -> Path:
 def make_plain_template(folder: Path) -> Path:
     """Make a template without hooks from the sources that the variant keeps."""
     plan = Layout(manifest.load(str(ROOT), VARIANT)).plan(tree.list_files(str(ROOT / TREE)))
-    for source in plan:
-        target = folder / TREE / source
+    for source, home in plan.items():
+        target = folder / TREE / home
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / TREE / source, target)
     questions = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))

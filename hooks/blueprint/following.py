@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint.merging import as_text
+from blueprint.merge.files import as_text
 from blueprint.rewriting import rewrite, stale_names
 
 if TYPE_CHECKING:

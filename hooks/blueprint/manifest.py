@@ -107,6 +107,10 @@ def parse(text: str, file: str) -> Manifest:
         raise ManifestError(f"{file}: 'fits' must have exactly these facts: {', '.join(FACTS)}")
     for layer in manifest.layers:
         refuse_unless_plain(layer.name, manifest.at(layer.line))
+        if "/" in layer.name:
+            raise ManifestError(
+                f"{manifest.at(layer.line)}: the layer '{layer.name}' is no folder's name"
+            )
     for placed in manifest.place:
         refuse_unless_alike(placed, manifest.at(placed.line))
     refuse_repeated([(layer.name, layer.line) for layer in manifest.layers], file, "layers")

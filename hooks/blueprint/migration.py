@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blueprint.journal import regular
-from blueprint.merging import as_text
+from blueprint.merge.files import as_text
 
 if TYPE_CHECKING:
     from blueprint.journal import File

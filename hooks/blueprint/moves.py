@@ -37,9 +37,11 @@ class Moves:
         own: Iterable[str] = (),
     ) -> None:
         old_tree = list(old_tree)
+        new_tree = list(new_tree)
         before = homes(old, old_tree)
         after = homes(new, new_tree)
-        self.sources = {after[source]: source for source in before.keys() & after.keys()}
+        shared = old.plan(old_tree).keys() & new.plan(new_tree).keys()
+        self.sources = {after[below(path)]: path for path in shared}
         """The source of every template file that both layouts have, by its new home."""
         self.dropped = {home for source, home in before.items() if source not in after}
         """The homes of the files that only the old layout has."""
@@ -52,7 +54,9 @@ class Moves:
         # Prose that was written for its variant speaks of that variant's files.
         own = f"{old.manifest.layers[-1].name}/"
         self._left = {
-            before[below(path)] for path in old_tree if path.startswith(own) and path.endswith(".md")
+            before[below(path)]
+            for path in old_tree
+            if path.startswith(own) and path.endswith(".md")
         }
         plan = {home: after.get(source, home) for source, home in before.items()}
         # A project inside this one has modules of its own, whoever put it there.

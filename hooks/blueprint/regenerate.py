@@ -18,7 +18,8 @@ from blueprint.errors import ProjectRefusedError
 from blueprint.following import find_not_followed, moved_files
 from blueprint.journal import Journal, changes, read, regular
 from blueprint.layout import Layout
-from blueprint.merging import Labels, Merger
+from blueprint.merge.lines import Labels
+from blueprint.merge.project import Merger
 from blueprint.migration import above_earlier, steps
 from blueprint.moves import Moves
 from blueprint.repository import NOT_OWN
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from blueprint.bakes import Base
     from blueprint.journal import File
     from blueprint.manifest import Manifest
-    from blueprint.merging import Merged
+    from blueprint.merge.project import Merged
 
 STEPS = "MIGRATION.md"
 CRUFT = ".cruft.json"

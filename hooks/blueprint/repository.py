@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blueprint.merging import Conflict
+    from blueprint.merge.project import Conflict
 
 # Git's object mode for what is no symbolic link, by whether it is executable.
 PLAIN, EXECUTABLE, LINK = "100644", "100755", "120000"

@@ -8,7 +8,7 @@ of the variant's own engine.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import structlog
 from fastapi import FastAPI, Request
@@ -52,7 +52,7 @@ class ProblemDocument(BaseModel):
     detail: str | None = None
 
 
-class Problem(NamedTuple):
+class ProblemType(NamedTuple):
     """The answer to one class of exceptions; `kind` is the end of the document's `type`."""
 
     status: int
@@ -61,39 +61,54 @@ class Problem(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-BODY_TOO_LONG = Problem(413, "body-too-long", "The body is too long")
-INTERNAL_ERROR = Problem(500, "internal-error", "Something went wrong on our side")
+class Problem(Exception):
+    """An error of your own routes: a subclass names its `status`, `kind` and `title`.
 
-PROBLEMS: dict[type[Exception], Problem] = {
-    Unauthorized: Problem(
+    Raise it with what is particular to the case, the document's `detail`.
+    """
+
+    status: ClassVar[int]
+    kind: ClassVar[str]
+    title: ClassVar[str]
+
+
+BODY_TOO_LONG = ProblemType(413, "body-too-long", "The body is too long")
+INTERNAL_ERROR = ProblemType(500, "internal-error", "Something went wrong on our side")
+
+PROBLEMS: dict[type[Exception], ProblemType] = {
+    Unauthorized: ProblemType(
         401, "unauthorized", "An API key is needed", {"WWW-Authenticate": "Bearer"}
     ),
-    BadSignature: Problem(401, "bad-signature", "Not signed by Retell"),
-    DestinationNotAllowed: Problem(403, "destination-not-allowed", "This number may not be called"),
-    UnknownFunction: Problem(404, "unknown-function", "There is no such custom function"),
-    KeyReused: Problem(
+    BadSignature: ProblemType(401, "bad-signature", "Not signed by Retell"),
+    DestinationNotAllowed: ProblemType(
+        403, "destination-not-allowed", "This number may not be called"
+    ),
+    UnknownFunction: ProblemType(404, "unknown-function", "There is no such custom function"),
+    KeyReused: ProblemType(
         422, "idempotency-key-reused", "This Idempotency-Key was used for another request"
     ),
-    FromNumberMissing: Problem(
+    FromNumberMissing: ProblemType(
         422, "from-number-missing", "Give from_number, or set RETELL_FROM_NUMBER"
     ),
-    RateLimited: Problem(429, "rate-limited", "Too many requests with this API key"),
-    HandlerFailed: Problem(500, "handler-failed", "The handler failed; send the event again"),
-    RetellError: Problem(502, "retell-failed", "Retell did not do what it was asked"),
-    RetellNotFound: Problem(404, "not-found", "Retell knows no such call or agent"),
-    RetellRejected: Problem(422, "retell-rejected", "Retell refused this request"),
-    RetellUnauthorized: Problem(
+    RateLimited: ProblemType(429, "rate-limited", "Too many requests with this API key"),
+    HandlerFailed: ProblemType(500, "handler-failed", "The handler failed; send the event again"),
+    RetellError: ProblemType(502, "retell-failed", "Retell did not do what it was asked"),
+    RetellNotFound: ProblemType(404, "not-found", "Retell knows no such call or agent"),
+    RetellRejected: ProblemType(422, "retell-rejected", "Retell refused this request"),
+    RetellUnauthorized: ProblemType(
         502, "retell-unauthorized", "Retell refused this server's RETELL_API_KEY"
     ),
-    RetellPaymentRequired: Problem(
+    RetellPaymentRequired: ProblemType(
         502, "retell-payment-required", "The Retell account is out of credit"
     ),
-    RetellRateLimited: Problem(429, "retell-rate-limited", "Retell has too many calls or requests"),
-    RetellUnreachable: Problem(
+    RetellRateLimited: ProblemType(
+        429, "retell-rate-limited", "Retell has too many calls or requests"
+    ),
+    RetellUnreachable: ProblemType(
         503, "retell-unreachable", "Retell cannot be reached; nothing was done"
     ),
-    RetellUnavailable: Problem(503, "retell-unavailable", "Retell gave no clear answer"),
-    RetellOutcomeUnknown: Problem(
+    RetellUnavailable: ProblemType(503, "retell-unavailable", "Retell gave no clear answer"),
+    RetellOutcomeUnknown: ProblemType(
         504,
         "outcome-unknown",
         "The call may have been placed; retry only with the Idempotency-Key that is given here",
@@ -136,7 +151,7 @@ class _ProblemResponse(JSONResponse):
 
 
 def problem_response(
-    problem: Problem,
+    problem: ProblemType,
     detail: str | None = None,
     *,
     headers: Mapping[str, str] | None = None,
@@ -155,11 +170,14 @@ def problem_response(
     )
 
 
-def install(app: FastAPI, table: Mapping[type[Exception], Problem]) -> None:
+def install(app: FastAPI, table: Mapping[type[Exception], ProblemType]) -> None:
     """Answer every error of `app` with a problem document, by `table`."""
 
     async def answer(request: Request, error: Exception) -> JSONResponse:
-        problem = next(table[kind] for kind in type(error).__mro__ if kind in table)
+        if isinstance(error, Problem):
+            problem = ProblemType(error.status, error.kind, error.title)
+        else:
+            problem = next(table[kind] for kind in type(error).__mro__ if kind in table)
         headers: dict[str, str] = {}
         retry_after: float | None = getattr(error, "retry_after", None)
         if retry_after is not None:
@@ -167,7 +185,7 @@ def install(app: FastAPI, table: Mapping[type[Exception], Problem]) -> None:
         extra = _facts_of(error, request, problem.kind) if isinstance(error, RetellError) else {}
         return problem_response(problem, str(error), headers=headers, **extra)
 
-    for kind in table:
+    for kind in (Problem, *table):
         app.add_exception_handler(kind, answer)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -187,7 +205,7 @@ async def _on_invalid_request(_: Request, error: Exception) -> JSONResponse:
         {"where": "/".join(str(part) for part in one["loc"]), "message": one["msg"]}
         for one in found
     ]
-    problem = Problem(422, "invalid-request", "The request is not valid")
+    problem = ProblemType(422, "invalid-request", "The request is not valid")
     return problem_response(problem, errors=jsonable_encoder(errors))
 
 
@@ -196,5 +214,5 @@ async def _on_http_exception(_: Request, error: Exception) -> JSONResponse:
     if failure.status_code == BODY_TOO_LONG.status:
         return problem_response(BODY_TOO_LONG, failure.detail)
     status = failure.status_code
-    problem = Problem(status, f"http-{status}", failure.detail)
+    problem = ProblemType(status, f"http-{status}", failure.detail)
     return problem_response(problem, headers=failure.headers)

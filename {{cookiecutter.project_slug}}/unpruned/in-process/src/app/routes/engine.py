@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from app.routes.problems import Problem
+from app.routes.problems import ProblemType
 
 ROUTERS: list[APIRouter] = []
-PROBLEMS: dict[type[Exception], Problem] = {}
+PROBLEMS: dict[type[Exception], ProblemType] = {}
