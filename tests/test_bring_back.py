@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import pytest
 
-from blueprint.bring_back.carry import carry_edits
+from blueprint.bring_back.edited_lines import carry_edits
 from tests.baking import ROOT, TREE, Cook, Entry, commit_all, git, run, snapshot
 from tests.regenerating import edit, write
 
 CLIENT = "src/app/services/retellai/client.py"
 SOURCE = "base/src/app/retellai/client.py"
-MINE = {"src/app/services/mine.py": '"""Ours."""\n'}
+MINE: dict[str, str | bytes] = {"src/app/services/mine.py": '"""Ours."""\n'}
 
 
 class Desk(NamedTuple):

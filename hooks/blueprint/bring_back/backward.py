@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blueprint.layout import Layout, below
-from blueprint.modules import renames_by_project
-from blueprint.rewriting import rewrite
+from blueprint.bake.layout import Layout, below
+from blueprint.rename.module_names import renames_by_project
+from blueprint.rename.rewrite import rewrite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from blueprint.manifest import Manifest
+    from blueprint.bake.manifest import Manifest
 
 
 class Backward:

@@ -8,9 +8,9 @@ import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint import RECORD
-from blueprint.journal import read
 from blueprint.merge.project import SAME_AFTER_RENAME, likeness_of
-from blueprint.repository import NOT_OWN, git, is_file, split
+from blueprint.regenerate.repository import NOT_OWN, git, is_file, split
+from blueprint.regenerate.transaction import read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

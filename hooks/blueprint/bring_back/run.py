@@ -14,7 +14,10 @@ import tempfile
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint import RECORD, TREE, bakes, manifest, record, tree
+from blueprint import RECORD, TREE
+from blueprint.bake import manifest, record
+from blueprint.bake.arrange import LEFTOVERS, list_files
+from blueprint.bake.layout import Layout, below
 from blueprint.bring_back.edits import find_edits, is_equal, read_project
 from blueprint.bring_back.sources import (
     Baked,
@@ -25,21 +28,22 @@ from blueprint.bring_back.sources import (
     variants_of,
 )
 from blueprint.errors import BlueprintError, ProjectRefusedError
-from blueprint.journal import Journal, read, write
-from blueprint.journal import changes as differences
-from blueprint.layout import Layout, below
 from blueprint.merge.files import as_text
 from blueprint.merge.lines import Labels
 from blueprint.merge.project import Merger
-from blueprint.modules import Renames
-from blueprint.repository import is_file
-from blueprint.rewriting import stale_names
+from blueprint.regenerate.base import bake as bake_project
+from blueprint.regenerate.base import older_template, read_all
+from blueprint.regenerate.repository import is_file
+from blueprint.regenerate.transaction import Journal, read, write
+from blueprint.regenerate.transaction import changes as differences
+from blueprint.rename.module_names import Renames
+from blueprint.rename.rewrite import stale_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from blueprint.bake.record import Record
     from blueprint.merge.files import File
-    from blueprint.record import Record
 
     Files = Mapping[str, File]
     # None removes a file.
@@ -134,7 +138,7 @@ def take_template(template: str, recorded: Record, workshop: str, *, same_tree: 
     Raises:
         ProjectRefusedError: nobody knows what it was.
     """
-    older = bakes.older_template(template, recorded.commit, workshop)
+    older = older_template(template, recorded.commit, workshop)
     if older is not None:
         return older
     if not same_tree:
@@ -154,7 +158,7 @@ def take_template(template: str, recorded: Record, workshop: str, *, same_tree: 
     for name in record.BAKED_FROM:
         old, new = os.path.join(template, name), os.path.join(copy, name)
         if os.path.isdir(old):
-            shutil.copytree(old, new, ignore=shutil.ignore_patterns(*tree.LEFTOVERS))
+            shutil.copytree(old, new, ignore=shutil.ignore_patterns(*LEFTOVERS))
         else:
             shutil.copy(old, new)
     return copy
@@ -163,15 +167,15 @@ def take_template(template: str, recorded: Record, workshop: str, *, same_tree: 
 def bake(template: str, recorded: Record, folder: str) -> Baked:
     """Bake the recorded variant with the recorded answers into a new folder."""
     answers = {**recorded.answers, "variant": recorded.variant}
-    project = bakes.bake(template, answers, folder)
+    project = bake_project(template, answers, folder)
     variant = manifest.load(template, recorded.variant)
-    return Baked(template, variant, plan_of(template, recorded), bakes.read_all(project))
+    return Baked(template, variant, plan_of(template, recorded), read_all(project))
 
 
 def plan_of(template: str, recorded: Record) -> dict[str, str]:
     """Return the home of each source of a template's variant."""
     layout = Layout(manifest.load(template, recorded.variant))
-    return layout.plan(tree.list_files(os.path.join(template, TREE)))
+    return layout.plan(list_files(os.path.join(template, TREE)))
 
 
 def check_by_baking(
@@ -259,7 +263,7 @@ def check_layouts(template: str, written: Mapping[str, File | None]) -> None:
     Raises:
         LayoutError: the message names each row and each file.
     """
-    paths = {f"{TREE}/{source}" for source in tree.list_files(os.path.join(template, TREE))}
+    paths = {f"{TREE}/{source}" for source in list_files(os.path.join(template, TREE))}
     paths = {*paths, *written} - {path for path, file in written.items() if file is None}
     sources = [path[len(TREE) + 1 :] for path in sorted(paths)]
     for variant in variants_of(template):
@@ -294,7 +298,7 @@ def find_still_named(template: str, changes: list[Change]) -> list[str]:
     gone = {below(change.old_source) for change in changes if change.old_source} - there
     touched = {change.source for change in changes}
     found: list[str] = []
-    for source in tree.list_files(os.path.join(template, TREE)) if gone else ():
+    for source in list_files(os.path.join(template, TREE)) if gone else ():
         text = None if source in touched else as_text(read_source(template, source))
         if text is not None:
             named = stale_names(Renames([]), gone, text, below(source))

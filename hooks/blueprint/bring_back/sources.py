@@ -8,21 +8,23 @@ import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint import RENDERED, TREE, bakes, manifest
+from blueprint import RENDERED, TREE
+from blueprint.bake import manifest
+from blueprint.bake.layout import below
 from blueprint.bring_back.backward import Backward, places_of
-from blueprint.bring_back.carry import carry_edits
+from blueprint.bring_back.edited_lines import carry_edits
 from blueprint.errors import ProjectRefusedError
-from blueprint.journal import read
-from blueprint.layout import below
 from blueprint.merge.files import as_text
+from blueprint.regenerate.base import QUESTIONS, is_copied
+from blueprint.regenerate.transaction import read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from blueprint.bake.manifest import Manifest
+    from blueprint.bake.record import Record
     from blueprint.bring_back.edits import Edit
-    from blueprint.manifest import Manifest
     from blueprint.merge.files import File
-    from blueprint.record import Record
 
     Files = Mapping[str, File]
 
@@ -66,7 +68,7 @@ class Sources:
         self._layer = layer
         self._answers = sorted({str(answer) for answer in recorded.answers.values()})
         self._sources = {home: source for source, home in base.plan.items()}
-        with open(os.path.join(base.template, bakes.QUESTIONS), encoding="utf-8") as file:
+        with open(os.path.join(base.template, QUESTIONS), encoding="utf-8") as file:
             self._copied: list[str] = json.load(file)["_copy_without_render"]
         self._refused: list[str] = []
 
@@ -157,7 +159,7 @@ class Sources:
             return mode, file[1]
         before = backward.rewrite(texts[1], edit.old_home, old_source) if old_source else ""
         after = backward.rewrite(texts[2], edit.home, source)
-        rendered = not bakes.is_copied(f"{RENDERED}/{source}", self._copied)
+        rendered = not is_copied(f"{RENDERED}/{source}", self._copied)
         text = carry_edits(before, after, texts[0], strict=rendered)
         if isinstance(text, int):
             self._refuse(
