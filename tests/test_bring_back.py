@@ -272,7 +272,7 @@ def test_a_name_that_does_not_mean_one_thing_is_refused_and_all_with_it(desk: De
     edit(desk.project, "src/app/main.py", "Has routes", "Has all routes")
     edit(desk.project, CLIENT, "Make a call", "Once app.retellai.client; make a call")
     said = desk.refused()
-    assert f"{CLIENT}: baked again, it would not be as it is: line " in said
+    assert f"{CLIENT}: the changed tree would not bake this: line " in said
     assert "main.py" not in said
 
 

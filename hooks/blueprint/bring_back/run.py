@@ -207,8 +207,8 @@ def check_by_baking(
         ) from error
     refuse(
         [
-            f"{home}: baked again, it would not be as it is{first_difference(*pair)}. What it "
-            "names is not sure, so change the tree by hand."
+            f"{home}: the changed tree would not bake this{first_difference(*pair)}. A name in it "
+            "may mean two things, so change the tree by hand."
             for home in sorted({*expected, *baked})
             for pair in ((expected.get(home), baked.get(home)),)
             if not is_equal(*pair)
