@@ -20,7 +20,9 @@ class Engine:
     """The state of each thing that the engine leans on, by its name, for `/readyz`."""
 
 
-def _engine(request: Request) -> Engine:
+# Dependencies that do not wait are `async` all the same: FastAPI sends a plain `def` to a thread,
+# which takes longer than the rest of a cached read.
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
@@ -37,7 +39,7 @@ class Intent(NamedTuple):
     """Whether the caller gave none, so that this one was made just now."""
 
 
-def _intent(
+async def _intent(
     request: Request,
     idempotency_key: Annotated[
         str | None,
