@@ -35,8 +35,11 @@ async def run_engine(settings: Settings) -> AsyncGenerator[Engine]:
     )
     # Apart, so that a crowd of readers cannot push out what must not be done twice.
     reads, memory = Cache(), Cache()
-    for cache in (reads, memory):
-        cache.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
+    # Pickled, so that whoever changes what they read changes a copy of their own.
+    reads.setup(
+        "mem://", size=CACHE_ENTRIES, check_interval=60, pickle_type="default", check_repr=False
+    )
+    memory.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
     gateway = DirectGateway(
         client,
         reads,

@@ -208,9 +208,10 @@ class DirectGateway:
             return value
 
         kept: T | None = await self._reads.get(key)
-        value = kept if kept is not None else await self._flight.run(key, load_and_keep)
-        # Whoever changes what they got must not change what the next one gets.
-        return copy.deepcopy(value)
+        if kept is not None:
+            return kept
+        # Whoever changes what they got must not change what those who asked with them get.
+        return copy.deepcopy(await self._flight.run(key, load_and_keep))
 
     async def _remember(self, intent_id: str, answered: _Answered[T]) -> None:
         await self._memory.set(intent_id, answered, expire=REPLAY_TTL_SECONDS)
