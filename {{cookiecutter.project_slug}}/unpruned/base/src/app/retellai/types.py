@@ -35,7 +35,7 @@ def _json_text(value: object) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError("holds half a character (a lone surrogate)") from error
+        raise ValueError("contains half a character (a lone surrogate)") from error
 
 
 def _depth(value: object) -> int:

@@ -111,7 +111,7 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     RetellOutcomeUnknown: ProblemType(
         504,
         "outcome-unknown",
-        "The call may have been placed; ask again with the Idempotency-Key that stands here only",
+        "The call may have been placed; retry only with the Idempotency-Key that is given here",
     ),
 }
 """The answer to each exception; one that is missing here has that of its nearest base class."""

@@ -1,4 +1,4 @@
-"""What the demo's scenes are made of: whom they talk to, and how they tell what happened."""
+"""The demo's HTTP clients, steps and timelines."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,30 +11,30 @@ from dev.simulator.clock import now_ms
 POLL_SECONDS = 0.05
 
 Row = tuple[int, str, str, str]
-"""When (Unix milliseconds), who, to whom, what."""
+"""A row of a timeline: time (Unix milliseconds), sender, receiver, message."""
 
 
 class DemoError(Exception):
-    """Something did not go as it should; the message is one line for a person."""
+    """The demo failed; the message is one line for its user."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """The two that the demo talks to."""
+class Clients:
+    """The HTTP clients of a step."""
 
     simulator: httpx.AsyncClient
     app: httpx.AsyncClient
     """Sends an API key."""
 
 
-Scene = Callable[[Stage], Awaitable[str]]
-"""Plays, and returns the text to print; raises `DemoError` when it did not go as it should."""
+Step = Callable[[Clients], Awaitable[str]]
+"""A step of the demo: returns the text to print; raises `DemoError` when it fails."""
 
 
-async def place_call(stage: Stage, body: Mapping[str, object], rows: list[Row]) -> str:
-    """Place a call, note both ends of the request, and return the call's id."""
+async def place_call(clients: Clients, body: Mapping[str, object], rows: list[Row]) -> str:
+    """Place a call, add the request and its answer to `rows`, and return the call's id."""
     rows.append((now_ms(), "you", "app", f"POST /api/calls {body['to_number']}"))
-    created = await stage.app.post("/api/calls", json=body)
+    created = await clients.app.post("/api/calls", json=body)
     if created.status_code != 201:
         raise DemoError(f"POST /api/calls answered {created.status_code}: {created.text}")
     call_id = str(created.json()["call_id"])
@@ -42,24 +42,24 @@ async def place_call(stage: Stage, body: Mapping[str, object], rows: list[Row]) 
     return call_id
 
 
-async def until(met: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Wait until something is the case; the scene's time limit ends a vain wait."""
+async def wait_until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until the condition is true. Has no time limit: each step of the demo has one."""
     while True:
-        answer = met()
-        if answer if isinstance(answer, bool) else await answer:
+        result = condition()
+        if result if isinstance(result, bool) else await result:
             return
         await asyncio.sleep(POLL_SECONDS)
 
 
 def timeline(start: int, rows: list[Row]) -> str:
-    """Return rows that were collected in any order, in that of time."""
-    # Within the same millisecond: the request before what it caused, the answer last.
+    """Return the rows, sorted by time, as lines of text."""
+    # Within the same millisecond: the request before its effects, the answer last.
     order = {"you": 0, "app": 1, "worker": 2, "Retell": 3}
     return lines(start, sorted(rows, key=lambda row: (row[0], row[2] == "you", order[row[1]])))
 
 
 def lines(start: int, rows: list[Row]) -> str:
-    """Return the rows with their times as milliseconds since `start`."""
+    """Return the rows as lines of text, with times in milliseconds since `start`."""
     return "\n".join(
         f"{at - start:>6} ms  {sender:>6} -> {receiver:<6}  {what}"
         for at, sender, receiver, what in rows

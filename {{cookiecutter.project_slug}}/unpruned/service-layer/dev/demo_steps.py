@@ -1,7 +1,7 @@
-"""What the demo shows of this variant besides one call: a job retried, a breaker at work.
+"""The demo's further steps in this variant: a retried job, and a circuit breaker at work.
 
-Valkey runs as a process of its own, on a free port; the worker runs in a thread, so that a scene
-can make a handler fail. The database is a file in a temporary folder.
+Valkey runs as a process on a free port. The worker runs in a thread, so that a step can make a
+handler fail. The database is a file in a temporary folder.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ from app.settings import Settings
 from dev.processes import ROOT
 from dev.servers import STOP_SECONDS, bind
 from dev.simulator.clock import now_ms
-from dev.story import DemoError, Row, Scene, Stage, lines, place_call, timeline, until
+from dev.timeline import Clients, DemoError, Row, Step, lines, place_call, timeline, wait_until
 
-MORAL = "Calls placed once each, a job retried, a breaker that opened and closed"
-"""What was seen, in the demo's last line."""
+SUMMARY = "Calls placed once each, a job retried, a breaker that opened and closed"
+"""The start of the demo's last line."""
 
 ADMIN_KEY = "dev-admin-key"
 RETRIED_NUMBER = "+14155550124"
 FAILURES = 3
-# Laid over the project's own `default.toml`, so that nobody waits for the minutes of real life.
+# Overrides the project's `default.toml` with short times.
 TUNING = f"""
 [retell]
 attempts = 1
@@ -54,8 +54,8 @@ backoff_seconds = 0.5
 
 
 @contextlib.contextmanager
-def prepare(settings: Settings) -> Generator[Sequence[Scene], None, None]:
-    """Start what the app needs, before it is made; yield the further scenes.
+def prepare(settings: Settings) -> Generator[Sequence[Step], None, None]:
+    """Start the services that the app needs, before the app; yield the further steps.
 
     Raises:
         DemoError: Valkey or the worker did not start or stop.
@@ -64,32 +64,32 @@ def prepare(settings: Settings) -> Generator[Sequence[Scene], None, None]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="demo-")))
         valkey = stack.enter_context(_valkey())
         database = folder / "app.db"
-        told = {
+        variables = {
             "APP_ENV": "demo",
             "CONFIG_DIR": str(_config(folder)),
             "DATABASE_URL": f"sqlite+aiosqlite:///{database}",
             "REDIS_URL": f"{valkey.connection_url}/0",
             "ADMIN_KEYS": ADMIN_KEY,
         }
-        stack.enter_context(_environment(told))
-        # There is no `.env` there that could bend the demo.
+        stack.enter_context(_environment(variables))
+        # A folder without the owner's `.env`.
         stack.enter_context(contextlib.chdir(folder))
         engine = load_engine_settings()
         migrate(engine.database_url, "upgrade")
-        stack.enter_context(_working(settings, engine))
-        yield [functools.partial(a_job_is_retried, database), a_breaker_opens_and_closes]
+        stack.enter_context(_running_worker(settings, engine))
+        yield [functools.partial(retry_a_job, database), open_and_close_the_breaker]
 
 
-async def a_job_is_retried(database: Path, stage: Stage) -> str:
-    """A handler fails once; the event waits in the database, and the second attempt handles it."""
+async def retry_a_job(database: Path, clients: Clients) -> str:
+    """Make a handler fail once; the worker retries the stored event."""
     rows: list[Row] = []
     start = now_ms()
-    with _silence(), _failing_once(rows):
-        call_id = await place_call(stage, {"to_number": RETRIED_NUMBER}, rows)
-        await until(lambda: _event(database, call_id, "call_ended")[0] == "done")
+    with _logging_disabled(), _failing_once(rows):
+        call_id = await place_call(clients, {"to_number": RETRIED_NUMBER}, rows)
+        await wait_until(lambda: _event(database, call_id, "call_ended")[0] == "done")
     rows += [
         (delivery["at"], "Retell", "app", f"webhook call_ended: {delivery['status']}")
-        for delivery in (await stage.simulator.get("/_simulator/deliveries")).json()
+        for delivery in (await clients.simulator.get("/_simulator/deliveries")).json()
         if (delivery["call_id"], delivery["event"]) == (call_id, "call_ended")
     ]
     state, attempts = _event(database, call_id, "call_ended")
@@ -102,33 +102,33 @@ async def a_job_is_retried(database: Path, stage: Stage) -> str:
     )
 
 
-async def a_breaker_opens_and_closes(stage: Stage) -> str:
-    """Retell fails: creations fail fast, nobody is rung twice, and it all recovers by itself."""
+async def open_and_close_the_breaker(clients: Clients) -> str:
+    """Make Retell fail: calls fail fast, no phone rings twice, and the app recovers."""
     rows: list[Row] = []
     start = now_ms()
-    with _silence():
-        await _state(stage, rows, "closed")
-        await _fault(stage, {"fault": "hang", "seconds": 0.4, "times": None})
+    with _logging_disabled():
+        await _check_state(clients, rows, "closed")
+        await _add_fault(clients, {"fault": "hang", "seconds": 0.4, "times": None})
         for number in range(FAILURES):
-            await _create(stage, rows, number, 504, "no answer from Retell, it may ring")
-        await _state(stage, rows, "open")
-        asked = await _asked(stage)
-        await _create(stage, rows, FAILURES, 503, "refused, nothing was done")
-        if await _asked(stage) != asked:
+            await _create(clients, rows, number, 504, "no answer from Retell, it may ring")
+        await _check_state(clients, rows, "open")
+        requests = await _count_requests(clients)
+        await _create(clients, rows, FAILURES, 503, "refused, nothing was done")
+        if await _count_requests(clients) != requests:
             raise DemoError("Retell was asked although the breaker was open.")
 
-        (await stage.simulator.delete("/_simulator/faults")).raise_for_status()
-        await _fault(stage, {"fault": "latency", "seconds": 0.5})
-        await until(lambda: _may_try(stage))
-        probe = asyncio.create_task(_create(stage, rows, FAILURES + 1, 201, "the probe"))
+        (await clients.simulator.delete("/_simulator/faults")).raise_for_status()
+        await _add_fault(clients, {"fault": "latency", "seconds": 0.5})
+        await wait_until(lambda: _is_ready_to_probe(clients))
+        probe = asyncio.create_task(_create(clients, rows, FAILURES + 1, 201, "the probe"))
         await asyncio.sleep(0.2)
-        await _state(stage, rows, "half_open")
-        await _create(stage, rows, FAILURES, 503, "refused, there is one probe only")
+        await _check_state(clients, rows, "half_open")
+        await _create(clients, rows, FAILURES, 503, "refused, there is one probe only")
         await probe
-        await _state(stage, rows, "closed")
+        await _check_state(clients, rows, "closed")
         for number in range(FAILURES + 1):
-            await _create(stage, rows, number, 201, "asked again with the same key")
-        rung = await _rings_since(stage, start)
+            await _create(clients, rows, number, 201, "asked again with the same key")
+        rung = await _rings_since(clients, start)
     if sorted(rung) != [_number(number) for number in range(FAILURES + 2)]:
         raise DemoError(f"not every phone rang once: {rung}.")
     return (
@@ -138,11 +138,11 @@ async def a_breaker_opens_and_closes(stage: Stage) -> str:
     )
 
 
-async def _create(stage: Stage, rows: list[Row], number: int, status: int, what: str) -> None:
-    """Ask for a call, always with the same key for the same number."""
+async def _create(clients: Clients, rows: list[Row], number: int, status: int, what: str) -> None:
+    """Place a call, with one idempotency key for each number."""
     began = now_ms()
     rows.append((began, "you", "app", f"POST /api/calls {_number(number)}"))
-    answer = await stage.app.post(
+    answer = await clients.app.post(
         "/api/calls",
         json={"to_number": _number(number)},
         headers={"Idempotency-Key": f"demo-{number}"},
@@ -153,37 +153,39 @@ async def _create(stage: Stage, rows: list[Row], number: int, status: int, what:
     rows.append((now_ms(), "app", "you", f"{status} after {took} ms: {what}"))
 
 
-async def _state(stage: Stage, rows: list[Row], expected: str) -> None:
-    state = (await _breaker(stage))["state"]
+async def _check_state(clients: Clients, rows: list[Row], expected: str) -> None:
+    state = (await _breaker(clients))["state"]
     if state != expected:
         raise DemoError(f"the breaker is {state} instead of {expected}.")
     rows.append((now_ms(), "app", "you", f"GET /admin/breaker: {state}"))
 
 
-async def _breaker(stage: Stage) -> Mapping[str, object]:
-    answer = await stage.app.get("/admin/breaker", headers={"Authorization": f"Bearer {ADMIN_KEY}"})
+async def _breaker(clients: Clients) -> Mapping[str, object]:
+    answer = await clients.app.get(
+        "/admin/breaker", headers={"Authorization": f"Bearer {ADMIN_KEY}"}
+    )
     answer.raise_for_status()
     status: dict[str, object] = answer.json()
     return status
 
 
-async def _may_try(stage: Stage) -> bool:
-    return (await _breaker(stage))["retry_after"] == 0
+async def _is_ready_to_probe(clients: Clients) -> bool:
+    return (await _breaker(clients))["retry_after"] == 0
 
 
-async def _fault(stage: Stage, fault: Mapping[str, object]) -> None:
+async def _add_fault(clients: Clients, fault: Mapping[str, object]) -> None:
     body = {"operation": "create_phone_call", **fault}
-    (await stage.simulator.post("/_simulator/faults", json=body)).raise_for_status()
+    (await clients.simulator.post("/_simulator/faults", json=body)).raise_for_status()
 
 
-async def _asked(stage: Stage) -> int:
-    """How often Retell was asked for a call."""
-    requests = (await stage.simulator.get("/_simulator/requests")).json()
+async def _count_requests(clients: Clients) -> int:
+    """Return the number of requests to Retell that create a call."""
+    requests = (await clients.simulator.get("/_simulator/requests")).json()
     return sum(request["operation"] == "create_phone_call" for request in requests)
 
 
-async def _rings_since(stage: Stage, start: int) -> list[str]:
-    rings = (await stage.simulator.get("/_simulator/rings")).json()
+async def _rings_since(clients: Clients, start: int) -> list[str]:
+    rings = (await clients.simulator.get("/_simulator/rings")).json()
     return [ring["to_number"] for ring in rings if ring["at"] >= start]
 
 
@@ -192,7 +194,7 @@ def _number(number: int) -> str:
 
 
 def _event(database: Path, call_id: str, name: str) -> tuple[str, int]:
-    """The state of an event and the attempts at it; nothing while it is not there."""
+    """Return the state and attempts of an event; `("", 0)` if it is not stored yet."""
     with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
         row: tuple[str, int] | None = connection.execute(
             "SELECT state, attempts FROM events WHERE call_id = ? AND event = ?", (call_id, name)
@@ -202,8 +204,8 @@ def _event(database: Path, call_id: str, name: str) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def _failing_once(rows: list[Row]) -> Generator[None, None, None]:
-    """Let `on_call_ended` fail at its first attempt, and note both."""
-    mine = handlers.on_call_ended
+    """Make `on_call_ended` fail at its first attempt; add each attempt to `rows`."""
+    original = handlers.on_call_ended
     attempts = 0
 
     async def on_call_ended(call: Call, retell: CallGateway) -> None:
@@ -212,19 +214,19 @@ def _failing_once(rows: list[Row]) -> Generator[None, None, None]:
         if attempts == 1:
             rows.append((now_ms(), "worker", "code", "on_call_ended, attempt 1: failed"))
             raise DemoError("the customer database does not answer")
-        await mine(call, retell)
+        await original(call, retell)
         rows.append((now_ms(), "worker", "code", f"on_call_ended, attempt {attempts}: done"))
 
     handlers.on_call_ended = on_call_ended
     try:
         yield
     finally:
-        handlers.on_call_ended = mine
+        handlers.on_call_ended = original
 
 
 @contextlib.contextmanager
-def _silence() -> Generator[None, None, None]:
-    """What is provoked here need not be in the log as well."""
+def _logging_disabled() -> Generator[None, None, None]:
+    """Disable logging: the errors of the step are intended."""
     logging.disable(logging.CRITICAL)
     try:
         yield
@@ -256,12 +258,12 @@ def _config(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _environment(told: Mapping[str, str]) -> Generator[None, None, None]:
-    """Tell the engine where everything is, and nothing that the owner told it."""
+def _environment(variables: Mapping[str, str]) -> Generator[None, None, None]:
+    """Set the engine's variables, and remove those of the owner; restore all at exit."""
     before = dict(os.environ)
     for name in EngineSettings.model_fields:
         os.environ.pop(name.upper(), None)
-    os.environ.update(told)
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -270,8 +272,8 @@ def _environment(told: Mapping[str, str]) -> Generator[None, None, None]:
 
 
 @contextlib.contextmanager
-def _working(settings: Settings, engine: EngineSettings) -> Generator[None, None, None]:
-    """Run the worker in a thread; let it finish what it does on leaving."""
+def _running_worker(settings: Settings, engine: EngineSettings) -> Generator[None, None, None]:
+    """Run the worker in a thread; at exit, wait for its jobs and stop it."""
     loop = asyncio.new_event_loop()
     stopping = asyncio.Event()
     failed: list[BaseException] = []
@@ -279,7 +281,7 @@ def _working(settings: Settings, engine: EngineSettings) -> Generator[None, None
     def work() -> None:
         try:
             loop.run_until_complete(worker.work(settings, engine, stopping))
-        except Exception as error:  # told below, by the thread that waits
+        except Exception as error:  # raised below, in the main thread
             failed.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
