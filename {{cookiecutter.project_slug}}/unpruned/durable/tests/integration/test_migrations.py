@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,14 +13,19 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from structlog.testing import capture_logs
 
-from app.database.connection import Database, create_engine, main, migrate
+from app.database.__main__ import main
+from app.database.connection import Database, create_engine
+from app.database.migrations import is_migrated, migrate
 from app.database.models import Base
 from app.main import create_app
 from app.retellai.types import Call, WebhookEvent
+from app.services.calls.intent import PlaceCall
 from app.services.retellai.repository import Repository
 from dev.servers import serve
 from tests.support.databases import KINDS, Databases, Kind
+from tests.support.processes import ROOT
 from tests.support.simulator import Simulator, settings_for
+from tests.support.waiting import LIMIT_SECONDS
 
 NEWEST = "0001"
 
@@ -31,13 +35,11 @@ async def write_and_count(url: str) -> int:
     repository = Repository(database)
     try:
         call = Call(call_id="call_1", metadata={"name": "Zoë 🎧"})
-        await repository.save_call(call, event="call_started", now=1)
-        await repository.store_event(WebhookEvent(event="call_started", call=call), now=1)
-        await repository.open_intent(
-            "intent-1", idempotency_key="k", fingerprint="f", kind="phone", request={}, now=1
-        )
-        await repository.want_recording("call_1", "https://example.com/r", deadline=9, now=1)
-        return len(await repository.events_waiting(now=2, limit=10))
+        await repository.calls.save(call, event="call_started", now=1)
+        await repository.events.store(WebhookEvent(event="call_started", call=call), now=1)
+        await repository.intents.open(PlaceCall("intent-1", "phone", "k", "f", request={}), now=1)
+        await repository.recordings.want("call_1", "https://example.com/r", deadline=9, now=1)
+        return len(await repository.events.due(now=2, limit=10))
     finally:
         await database.close()
 
@@ -56,11 +58,11 @@ def run(action: str, url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app.database", action],
         env=os.environ | {"DATABASE_URL": url},
-        cwd=Path(__file__).parents[2] / "src",
+        cwd=ROOT / "src",
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=2 * LIMIT_SECONDS,
     )
 
 
@@ -153,10 +155,10 @@ def test_the_command_tells_where_the_tables_are(
     ]
 
 
-async def is_migrated(url: str) -> bool:
+async def look(url: str) -> bool:
     database = Database(url)
     try:
-        return await database.is_migrated()
+        return await is_migrated(database)
     finally:
         await database.close()
 
@@ -164,16 +166,16 @@ async def is_migrated(url: str) -> bool:
 def test_tables_that_are_missing_are_told_from_those_of_a_later_version(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not asyncio.run(is_migrated(empty_url))
+    assert not asyncio.run(look(empty_url))
     migrate(empty_url, "upgrade")
-    assert asyncio.run(is_migrated(empty_url))
+    assert asyncio.run(look(empty_url))
 
     asyncio.run(stamp(empty_url, "of-a-later-version"))
-    assert asyncio.run(is_migrated(empty_url))
+    assert asyncio.run(look(empty_url))
 
     asyncio.run(stamp(empty_url, NEWEST))
-    monkeypatch.setattr("app.database.connection._older_migrations", lambda: frozenset({NEWEST}))
-    assert not asyncio.run(is_migrated(empty_url))
+    monkeypatch.setattr("app.database.migrations._older_migrations", lambda: frozenset({NEWEST}))
+    assert not asyncio.run(look(empty_url))
 
 
 async def stamp(url: str, revision: str) -> None:
@@ -187,7 +189,10 @@ async def stamp(url: str, revision: str) -> None:
 
 
 def test_an_app_whose_tables_are_not_migrated_says_so_and_what_to_run(
-    simulator: Simulator, databases: Databases, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator,
+    databases: Databases,
+    engine_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = databases.new("postgresql", migrated=False)
     monkeypatch.setenv("DATABASE_URL", url)

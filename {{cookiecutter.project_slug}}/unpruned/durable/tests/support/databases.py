@@ -1,6 +1,6 @@
 """Real databases for tests: SQLite in a file, and PostgreSQL from a wheel. Each test has its own.
 
-`database_url` runs a test once on each. Import it where it is used, and `databases` with it.
+`database_url` runs a test once on each.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import asyncpg
 import pytest
 
-from app.database.connection import migrate
+from app.database.migrations import migrate
 
 with warnings.catch_warnings():  # it remarks on a missing XDG_RUNTIME_DIR
     warnings.simplefilter("ignore")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from app.config import Tuning, load_tuning
-from app.engine_settings import EngineSettings, load_engine_settings
+from app.config import EngineSettings, Tuning, load_engine_settings, load_tuning
 from app.settings import Settings, SettingsError
+from tests.support.processes import ROOT
 
-FILES = Path(__file__).parents[2] / "config" / "retellai"
+FILES = ROOT / "config" / "retellai"
 ENVIRONMENTS = sorted(path.stem for path in FILES.glob("*.toml") if path.stem != "default")
 
 
