@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from blueprint.layout import Layout
-from blueprint.manifest import load
-from blueprint.tree import list_files
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import load
 
 ROOT = Path(__file__).resolve().parent.parent
 TREE = "{{cookiecutter.project_slug}}/unpruned"

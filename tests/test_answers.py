@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.answers import REFUSED_SLUG, SLUG_AS_ANSWERED, validate
-from blueprint.before import requirements
+from blueprint.bake.answers import REFUSED_SLUG, SLUG_AS_ANSWERED, validate
+from blueprint.bake.pre_hook import requirements
+from blueprint.bake.reserved_names import dependencies, normal, why_taken
 from blueprint.errors import AnswersRefusedError
-from blueprint.names import dependencies, normal, why_taken
 from tests.baking import (
     NASTY_DESCRIPTION,
     NASTY_NAME,

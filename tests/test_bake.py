@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.layout import Layout
-from blueprint.manifest import load
-from blueprint.modules import module_name
-from blueprint.tree import list_files
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import load
+from blueprint.rename.module_names import module_name
 from tests.baking import (
     RENDERED,
     ROOT,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import NOT_PRUNED_NOTICES, Layout
+from blueprint.bake.manifest import load, parse
 from blueprint.errors import LayoutError
-from blueprint.layout import NOT_PRUNED_NOTICES, Layout
-from blueprint.manifest import load, parse
-from blueprint.tree import list_files
 from tests.baking import ROOT, TREE, VARIANTS
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"

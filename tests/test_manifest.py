@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from blueprint.bake.manifest import load, parse
 from blueprint.errors import ManifestError
-from blueprint.manifest import load, parse
 from tests.baking import ROOT, VARIANTS
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"

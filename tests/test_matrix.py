@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from blueprint import RENDERED
-from blueprint.bakes import is_copied
-from blueprint.journal import above
-from blueprint.layout import Layout
-from blueprint.manifest import Manifest, load
-from blueprint.tree import list_files
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import Manifest, load
+from blueprint.regenerate.base import is_copied
+from blueprint.regenerate.transaction import above
 from tests.baking import ROOT, TREE, VARIANTS, source
 
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import re
 import tomllib
 from typing import Any
 
-from blueprint.names import normal
+from blueprint.bake.reserved_names import normal
 from tests.baking import ROOT, source
 
 

@@ -1,8 +1,12 @@
 """Who may do what: keys, rates, destinations, sizes."""
 
+import asyncio
+from types import SimpleNamespace
+
 import httpx
 import pytest
 
+from app.routes.security import Guard
 from tests.support.engine import API_KEY, Simulator, StartApp
 
 CALL = {"to_number": "+14155550123"}
@@ -63,6 +67,29 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_back_and_others_are_not(
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert len(simulator.rings()) == 3
     assert calm.status_code == 200
+
+
+async def _let_through(guard: Guard, requests: int) -> int:
+    answers = await asyncio.gather(
+        *(guard.count("caller") for _ in range(requests)), return_exceptions=True
+    )
+    return sum(answer is None for answer in answers)
+
+
+def test_of_many_requests_at_once_exactly_as_many_pass_as_are_allowed() -> None:
+    assert asyncio.run(_let_through(Guard([API_KEY], "10/minute"), 50)) == 10
+
+
+def test_a_request_counts_for_as_long_as_the_rate_says_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([1000.0, 1030.0, 1059.9, 1060.1, 1089.9, 1090.1, 1090.2])
+    monkeypatch.setattr("app.routes.security.time", SimpleNamespace(monotonic=lambda: next(times)))
+    guard = Guard([API_KEY], "2/minute")
+
+    passed = [asyncio.run(_let_through(guard, 1)) for _ in range(7)]
+
+    assert passed == [1, 1, 0, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,17 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
 from pathlib import Path
 
 import httpx
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from app.retellai.types import Call, CallAnalysis
-from app.telemetry import configure_logging, redact
+from app.telemetry import _PRIVATE_TEXT, REDACTED, configure_logging, redact
 from dev.servers import serve
 from tests.api.test_webhooks import event, send
 from tests.support.engine import API_KEY, RETELL_KEY, Simulator, StartApp
@@ -150,6 +155,125 @@ def test_what_is_logged_goes_to_what_is_standard_output_then(
     said = capsys.readouterr()
     assert json.loads(said.out)["event"] == "still heard"
     assert said.err == ""
+
+
+@pytest.fixture
+def log() -> Iterator[structlog.stdlib.BoundLogger]:
+    """A logger of the app's own, as each module has one."""
+    configure_logging("info", "json")
+    yield structlog.stdlib.get_logger("app.test")
+    configure_logging("error", "json")
+
+
+PRIVATE_PARTS = ["+", "%2B", "1415", "(415) ", "555-0123", "key_", "eyJ", ".a", "Bearer ", "earer"]
+PRIVATE_PARTS += [" ", "\n", "input_value=", ", input_type="]
+
+
+@given(st.lists(st.sampled_from(PRIVATE_PARTS) | st.text(max_size=4), max_size=12).map("".join))
+def test_looking_for_hints_first_changes_nothing_in_what_is_redacted(text: str) -> None:
+    assert redact(text) == _PRIVATE_TEXT.sub(REDACTED, text)
+
+
+class Level(IntEnum):
+    HIGH = 2
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise ValueError("cannot show +14155550123")
+
+
+CIRCLE: list[object] = []
+CIRCLE.append(CIRCLE)
+
+
+def test_whatever_is_logged_makes_a_line_of_plain_json_without_private_text(
+    log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = [object(), {1, 2}, b"\xff", "half \ud83c", "été 🎙", 2**100, float("nan"), Level.HIGH]
+
+    log.info("rang %s", CALL["to_number"], odd=odd, keys={1: 2, None: 3})
+
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert line.isascii()
+    assert told["event"] == "rang [redacted]"
+    assert told["odd"][3:6] == odd[3:6]
+    assert told["odd"][7] == 2
+    assert told["keys"] == {"1": 2, "None": 3}
+
+
+@pytest.mark.parametrize("value", [Unspeakable(), CIRCLE], ids=["unspeakable", "circle"])
+def test_what_cannot_be_logged_is_told_on_standard_error_and_ends_nothing(
+    log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str], value: object
+) -> None:
+    log.info("odd", value=value)
+    log.info("next")
+
+    said = capsys.readouterr()
+    assert [json.loads(line)["event"] for line in said.out.splitlines()] == ["next"]
+    assert "Logging error" in said.err
+    assert "4155550123" not in said.err
+
+
+def test_a_standard_output_that_is_gone_ends_nothing(
+    log: structlog.stdlib.BoundLogger,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        gone = io.StringIO()
+        gone.close()
+        patch.setattr(sys, "stdout", gone)
+        log.info("unheard")
+    log.info("heard")
+
+    said = capsys.readouterr()
+    assert json.loads(said.out)["event"] == "heard"
+    assert "Logging error" in said.err
+
+
+def test_a_line_of_a_library_has_the_fields_of_a_line_of_the_app(
+    log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="r1"):
+        log.warning("ours")
+        logging.getLogger("library").warning("theirs")
+
+    ours, theirs = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert ours.keys() == theirs.keys()
+    assert ours["logger"] == "app.test"
+    assert theirs["logger"] == "library"
+    assert ours["request_id"] == theirs["request_id"] == "r1"
+    assert ours["level"] == theirs["level"] == "warning"
+
+
+def test_lines_of_several_threads_do_not_mix(
+    log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tell(number: int) -> None:
+        for _ in range(50):
+            log.info("told", number=number, text="x" * 200)
+            logging.getLogger("library").warning("told")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(tell, range(8)))
+
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(events) == 8 * 100
+    assert Counter(event.get("number") for event in events)[7] == 50
+
+
+def test_a_logger_follows_the_level_that_was_set_last(
+    log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.info("one")
+    configure_logging("warning", "json")
+    log.info("two")
+    log.warning("three")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["one", "three"]
 
 
 def test_not_even_the_finest_log_tells_what_was_said_in_a_call(

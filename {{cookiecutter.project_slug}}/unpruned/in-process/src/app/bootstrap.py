@@ -33,8 +33,11 @@ async def run_engine(settings: Settings) -> AsyncGenerator[Engine]:
     )
     # Separate, so that cached reads never evict idempotency keys and handled events.
     reads, records = Cache(), Cache()
-    for cache in (reads, records):
-        cache.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
+    # Pickled, so that each reader gets a copy of its own.
+    reads.setup(
+        "mem://", size=CACHE_ENTRIES, check_interval=60, pickle_type="default", check_repr=False
+    )
+    records.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
     gateway = DirectGateway(
         client,
         reads,

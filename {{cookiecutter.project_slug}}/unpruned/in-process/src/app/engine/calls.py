@@ -206,9 +206,10 @@ class DirectGateway:
             return value
 
         cached: T | None = await self._reads.get(key)
-        value = cached if cached is not None else await self._flight.run(key, load_and_cache)
-        # A copy, so that a caller cannot change the answer of the next one.
-        return copy.deepcopy(value)
+        if cached is not None:
+            return cached
+        # A copy, so that a caller cannot change the answer of the others that waited with it.
+        return copy.deepcopy(await self._flight.run(key, load_and_cache))
 
     async def _store(self, intent_id: str, answered: _Answered[T]) -> None:
         await self._answers.set(intent_id, answered, expire=REPLAY_TTL_SECONDS)

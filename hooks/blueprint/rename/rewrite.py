@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint import imports
-from blueprint.modules import SOURCE_ROOT, module_name, path_pattern
+from blueprint.rename import import_lines
+from blueprint.rename.module_names import SOURCE_ROOT, module_name, path_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blueprint.modules import Renames
+    from blueprint.rename.module_names import Renames
 
 # The parts of a Python file in which a dotted name is always a module's name, unless the string is
 # formatted: comments and strings. The first alternative that matches at a place wins.
@@ -74,8 +74,8 @@ def stale_names(
     modules = {module_name(file) for file in gone} - {""}
     package = package_name(path)
     named = [(match.start(), match[0]) for match in DOTTED.finditer(text)]
-    for match in imports.STATEMENT.finditer(text):
-        statement = imports.read(match)
+    for match in import_lines.STATEMENT.finditer(text):
+        statement = import_lines.read(match)
         source = absolute(statement.source, package) if statement.source else None
         named += [(match.start(), f"{source}.{name.name}") for name in statement.names if source]
     # In code an attribute may look like a module; in a string that is left it is one.
@@ -151,16 +151,16 @@ class Block(NamedTuple):
     """Import statements on consecutive lines with the same indentation."""
 
     text: str
-    statements: tuple[imports.Import, ...]
+    statements: tuple[import_lines.Import, ...]
 
 
 def import_blocks(text: str) -> Iterable[str | Block]:
     """Split a Python file into blocks of imports and the text between them."""
     end = 0
-    block: list[imports.Import] = []
+    block: list[import_lines.Import] = []
     start = 0
-    for match in imports.STATEMENT.finditer(text if text.endswith("\n") else f"{text}\n"):
-        statement = imports.read(match)
+    for match in import_lines.STATEMENT.finditer(text if text.endswith("\n") else f"{text}\n"):
+        statement = import_lines.read(match)
         if block and (match.start() != end or statement.indent != block[0].indent):
             yield Block(text[start:end], tuple(block))
             block = []
@@ -188,11 +188,11 @@ class ImportFollower:
         if followed == list(block.statements):
             return block.text
         # Only what was in order is put in order again.
-        in_order = imports.arranged(list(block.statements)) == list(block.statements)
-        shown = imports.arranged(followed) if in_order else followed
+        in_order = import_lines.arranged(list(block.statements)) == list(block.statements)
+        shown = import_lines.arranged(followed) if in_order else followed
         return "".join(statement.text() for statement in shown)
 
-    def _statement(self, statement: imports.Import) -> list[imports.Import]:
+    def _statement(self, statement: import_lines.Import) -> list[import_lines.Import]:
         if not statement.source:
             names = tuple(
                 name._replace(name=self._renames.module(name.name)) for name in statement.names
@@ -202,8 +202,8 @@ class ImportFollower:
         if old_source is None:
             return [statement]
         new_source = self._renames.module(old_source)
-        stay: list[imports.Name] = []
-        apart: list[imports.Import] = []
+        stay: list[import_lines.Name] = []
+        apart: list[import_lines.Import] = []
         for name in statement.names:
             new = self._renames.module(f"{old_source}.{name.name}")
             if name.name == "*" or new == f"{new_source}.{name.name}":
@@ -221,7 +221,9 @@ class ImportFollower:
         return [statement._replace(source=new_source, names=tuple(stay)), *apart]
 
     @staticmethod
-    def _moved_apart(statement: imports.Import, name: imports.Name, new: str) -> imports.Import:
+    def _moved_apart(
+        statement: import_lines.Import, name: import_lines.Name, new: str
+    ) -> import_lines.Import:
         """Return the import of a module that left the package it was imported from."""
         parent, _, last = new.rpartition(".")
         # The name that the file's own code uses stays bound.

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blueprint.layout import below
-from blueprint.modules import renames_by_project
+from blueprint.bake.layout import below
+from blueprint.rename.module_names import renames_by_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from blueprint.layout import Layout
-    from blueprint.modules import Move, Renames
+    from blueprint.bake.layout import Layout
+    from blueprint.rename.module_names import Move, Renames
 
 
 class Moves:

@@ -12,28 +12,30 @@ import shutil
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint import RENDERED, TREE, manifest, tree
-from blueprint.answers import SLUG_AS_ANSWERED
+from blueprint import RENDERED, TREE
+from blueprint.bake import manifest
+from blueprint.bake.answers import SLUG_AS_ANSWERED
+from blueprint.bake.arrange import arrange, list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.record import BAKED_FROM, RECORD, RECORDED_ANSWERS, is_commit
 from blueprint.errors import BlueprintError, ProjectRefusedError
-from blueprint.journal import above, read
-from blueprint.layout import Layout
-from blueprint.record import BAKED_FROM, RECORD, RECORDED_ANSWERS, is_commit
-from blueprint.repository import git
+from blueprint.regenerate.repository import git
+from blueprint.regenerate.transaction import above, read
 
 QUESTIONS = "cookiecutter.json"
 
 # The modules that decide what a rendered tree becomes.
 ARRANGED_BY = (
-    *("__init__.py", "after.py", "imports.py", "layout.py", "manifest.py", "modules.py"),
-    *("rewriting.py", "tree.py"),
+    *("__init__.py", "bake/post_hook.py", "bake/layout.py", "bake/manifest.py", "bake/arrange.py"),
+    *("rename/module_names.py", "rename/import_lines.py", "rename/rewrite.py"),
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from blueprint.journal import File
-    from blueprint.record import Record
+    from blueprint.bake.record import Record
+    from blueprint.regenerate.transaction import File
 
 
 class Base(NamedTuple):
@@ -96,7 +98,7 @@ def render_again(template: str, present: str, rendered: str, folder: str) -> boo
     not be imported, which takes longer than everything else that regenerating does.
     """
     old, new = os.path.join(template, TREE), os.path.join(present, TREE)
-    before, after = set(tree.list_files(old)), set(tree.list_files(new))
+    before, after = set(list_files(old)), set(list_files(new))
     changed = before ^ after
     if template != present:
         questions = [read(os.path.join(root, QUESTIONS))[1] for root in (template, present)]
@@ -145,7 +147,7 @@ def bake_new(
     root = os.path.join(workshop, "theirs")
     if answers_of(answers) == answers_of(given):
         layout = Layout(manifest.load(template, answers["variant"]))
-        tree.arrange(rendered, root, layout.plan(tree.list_files(rendered)), layout.manifest)
+        arrange(rendered, root, layout.plan(list_files(rendered)), layout.manifest)
     else:
         root = bake(template, {**answers_of(answers), "variant": answers["variant"]}, root)
     return read_all(root)
@@ -164,12 +166,12 @@ def bake_from(
     source = os.path.join(template, TREE)
     if not os.path.isdir(source):  # as it was before 2026-12
         source = os.path.dirname(source)
-    files = tree.list_files(source)
+    files = list_files(source)
     root = os.path.join(workshop, "base")
     again = f"{root}-{RENDERED}"
     same_answers = answers_of(answers) == recorded.answers
     if same_answers and render_again(template, present, rendered, again):
-        tree.arrange(again, root, layout.plan(files), layout.manifest)
+        arrange(again, root, layout.plan(files), layout.manifest)
     else:
         root = bake(template, {**recorded.answers, "variant": recorded.variant}, root)
     return Base(read_all(root), layout, files, source)
@@ -177,7 +179,7 @@ def bake_from(
 
 def read_all(root: str) -> dict[str, File]:
     """Read a freshly baked project, without its record."""
-    paths = (path for path in tree.list_files(root) if path != RECORD)
+    paths = (path for path in list_files(root) if path != RECORD)
     return {path: read(os.path.join(root, path)) for path in paths}
 
 
@@ -209,13 +211,13 @@ def bake(template: str, answers: Mapping[str, Any], folder: str) -> str:
     rendered = os.path.join(project, RENDERED)
     if not own_hooks:
         layout = Layout(manifest.load(template, answers["variant"]))
-        tree.arrange(rendered, project, layout.plan(tree.list_files(rendered)), layout.manifest)
+        arrange(rendered, project, layout.plan(list_files(rendered)), layout.manifest)
     return project
 
 
 def is_same_engine(template: str) -> bool:
     """Tell whether a template arranges a tree by the very code that is running."""
-    here = os.path.dirname(os.path.abspath(__file__))
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     there = os.path.join(template, "hooks", "blueprint")
     try:
         return all(

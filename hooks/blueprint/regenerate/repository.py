@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 
 from blueprint import RENDERED, WORKSHOP
+from blueprint.bake.arrange import LEFTOVERS
 from blueprint.errors import ProjectRefusedError
-from blueprint.tree import LEFTOVERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blueprint.manifest import Manifest
+    from blueprint.bake.manifest import Manifest
 
 # What the tree says when hooks were refused and nobody pruned it. They are in no layer.
 NOT_PRUNED_NOTICES = ("README.md", "app.py")

@@ -9,11 +9,11 @@ import os
 import re
 
 from blueprint.errors import ProjectRefusedError
-from blueprint.repository import git
+from blueprint.regenerate.repository import git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from blueprint.manifest import Manifest
+    from blueprint.bake.manifest import Manifest
 
 # Who committed in these days belongs to the team.
 TEAM_DAYS = 90

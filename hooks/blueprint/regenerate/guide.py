@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blueprint.journal import regular
 from blueprint.merge.files import as_text
+from blueprint.regenerate.transaction import regular
 
 if TYPE_CHECKING:
-    from blueprint.journal import File
-    from blueprint.manifest import Manifest
-    from blueprint.regenerate import Regenerated
+    from blueprint.bake.manifest import Manifest
+    from blueprint.regenerate.run import Regenerated
+    from blueprint.regenerate.transaction import File
 
 
 def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blueprint.regenerate import STEPS
+from blueprint.regenerate.run import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from blueprint.regenerate import Regenerated
+    from blueprint.regenerate.run import Regenerated
 
 
 def summary(project: str, done: Regenerated) -> str:

@@ -12,26 +12,29 @@ import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint import RENDERED, TREE, bakes, manifest, record, repository, tree
-from blueprint.advice import advice
+from blueprint import RENDERED, TREE
+from blueprint.bake import manifest, record
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
 from blueprint.errors import ProjectRefusedError
-from blueprint.following import find_not_followed, moved_files
-from blueprint.journal import Journal, changes, read, regular
-from blueprint.layout import Layout
 from blueprint.merge.lines import Labels
 from blueprint.merge.project import Merger
-from blueprint.migration import above_earlier, steps
-from blueprint.moves import Moves
-from blueprint.repository import NOT_OWN
+from blueprint.regenerate import repository
+from blueprint.regenerate.advice import advice
+from blueprint.regenerate.base import Base, answers_of, bake_base, bake_new, is_newer
+from blueprint.regenerate.guide import above_earlier, steps
+from blueprint.regenerate.repository import NOT_OWN
+from blueprint.regenerate.transaction import Journal, changes, read, regular
+from blueprint.rename.carry import find_not_followed, moved_files
+from blueprint.rename.moves import Moves
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from blueprint.bakes import Base
-    from blueprint.journal import File
-    from blueprint.manifest import Manifest
+    from blueprint.bake.manifest import Manifest
     from blueprint.merge.project import Merged
+    from blueprint.regenerate.transaction import File
 
 STEPS = "MIGRATION.md"
 CRUFT = ".cruft.json"
@@ -100,7 +103,7 @@ def _prepare(
 ) -> str | None:
     recorded = record.read(project)
     refuse_another_project(project, recorded, answers)
-    if recorded.variant not in variants or bakes.is_newer(template, recorded.commit):
+    if recorded.variant not in variants or is_newer(template, recorded.commit):
         raise ProjectRefusedError(
             f"{project} was made by a newer template than this one, so nothing was changed.\n"
             f"Its variant is {recorded.variant}, its commit of the template {recorded.commit}. "
@@ -222,10 +225,10 @@ def _regenerate(
     asked_commit = record.TemplateCommit(template, given)
     answers = {**given, **answers_meant(template, given, recorded)}
     new = Layout(manifest.load(template, answers["variant"]))
-    new_tree = tree.list_files(rendered)
+    new_tree = list_files(rendered)
     commit = asked_commit.get()
-    base = bakes.bake_base(template, commit, recorded, rendered, given, journal.folder)
-    theirs = bakes.bake_new(template, answers, rendered, given, journal.folder)
+    base = bake_base(template, commit, recorded, rendered, given, journal.folder)
+    theirs = bake_new(template, answers, rendered, given, journal.folder)
 
     in_git = repository.is_tracked(project)
     before = {path: read(os.path.join(project, path)) for path in repository.list_own(project)}
@@ -288,7 +291,7 @@ def answers_meant(
         defaults = json.load(file)
     return {
         key: recorded.answers[key] if value == defaults[key] else value
-        for key, value in bakes.answers_of(given).items()
+        for key, value in answers_of(given).items()
     }
 
 

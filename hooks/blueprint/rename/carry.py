@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint.merge.files import as_text
-from blueprint.rewriting import rewrite, stale_names
+from blueprint.rename.rewrite import rewrite, stale_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from blueprint.journal import File
-    from blueprint.moves import Moves
+    from blueprint.regenerate.transaction import File
+    from blueprint.rename.moves import Moves
 
 
 class Moved(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from blueprint import RECORD, TREE, WORKSHOP
-from blueprint.answers import validate
+from blueprint.bake.answers import validate
 from blueprint.errors import BlueprintError, FolderNotEmptyError
-from blueprint.speech import refuse, say
+from blueprint.terminal import refuse, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def restore(project: str) -> None:
     """Put right what an earlier run left that was cut short, before anything else is looked at."""
     if not os.path.isdir(os.path.join(project, WORKSHOP)):
         return
-    from blueprint.regenerate import recover
+    from blueprint.regenerate.run import recover
 
     if recover(project):
         say("\nAn earlier run was cut short: the project is again as it was before that run.")
@@ -50,11 +50,11 @@ def check(template: str, project: str, answers: Mapping[str, Any]) -> None:
     # cruft bakes into folders of its own, and does not tell where.
     shell = os.environ.get("PWD") if "_output_dir" in answers else None
     if shell and os.path.isfile(os.path.join(shell, RECORD)):
-        from blueprint.regenerate import refuse_wrong_folder
+        from blueprint.regenerate.run import refuse_wrong_folder
 
         refuse_wrong_folder(shell, project, answers)
     if os.path.isfile(os.path.join(project, RECORD)):
-        from blueprint.regenerate import prepare
+        from blueprint.regenerate.run import prepare
 
         advice = prepare(template, project, answers, variants)
         if advice is not None:

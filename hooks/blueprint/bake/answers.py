@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from blueprint.bake.reserved_names import why_taken
 from blueprint.errors import AnswersRefusedError
-from blueprint.names import why_taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
-from blueprint import RENDERED, WORKSHOP, manifest, record, tree
+from blueprint import RENDERED, WORKSHOP
+from blueprint.bake import manifest, record
+from blueprint.bake.arrange import arrange, list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.next_steps import next_steps, path_below_shell
 from blueprint.errors import BlueprintError, ProjectRefusedError
-from blueprint.layout import Layout
-from blueprint.report import next_steps, path_below_shell
-from blueprint.speech import refuse, say
+from blueprint.terminal import refuse, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +35,10 @@ def main(template: str, answers: Mapping[str, Any]) -> int:
 
 def regenerate(template: str, project: str, answers: Mapping[str, Any]) -> int:
     """Merge what was rendered into the existing project and return the exit code."""
-    from blueprint import regenerate, summary
+    from blueprint.regenerate import run, summary
 
     try:
-        done = regenerate.regenerate(template, project, answers)
+        done = run.regenerate(template, project, answers)
     except OSError as error:
         raise ProjectRefusedError(
             f"The project could not be written, and is as it was: {error}"
@@ -55,7 +57,7 @@ def finish(template: str, project: str, answers: Mapping[str, Any]) -> manifest.
     commit = record.TemplateCommit(template, answers)
     variant = manifest.load(template, answers["variant"])
     rendered = os.path.join(project, RENDERED)
-    plan = Layout(variant).plan(tree.list_files(rendered))
-    tree.arrange(rendered, project, plan, variant)
+    plan = Layout(variant).plan(list_files(rendered))
+    arrange(rendered, project, plan, variant)
     record.write(project, answers, commit.get())
     return variant

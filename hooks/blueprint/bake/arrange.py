@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from blueprint.layout import below
-from blueprint.modules import renames_by_project
+from blueprint.bake.layout import below
+from blueprint.rename.module_names import renames_by_project
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from blueprint.manifest import Manifest
+    from blueprint.bake.manifest import Manifest
 
 # A template that somebody works in holds these; they are no part of the tree.
 LEFTOVERS = frozenset(
@@ -92,7 +92,7 @@ def follow(root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
         text = read_text(path) if renames else None
         if text is None or not renames.may_be_named_in(text):
             continue
-        from blueprint.rewriting import rewrite
+        from blueprint.rename.rewrite import rewrite
 
         old, new = source.removeprefix(folder), home.removeprefix(folder)
         rewritten = rewrite(renames, text, old, new)

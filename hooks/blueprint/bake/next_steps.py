@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from blueprint.manifest import Manifest
+    from blueprint.bake.manifest import Manifest
 
 
 def next_steps(project: str, answers: Mapping[str, Any], manifest: Manifest) -> str:
