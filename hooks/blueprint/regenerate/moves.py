@@ -155,29 +155,30 @@ class Moves:
 def moves_since(rows: Iterable[Was], base: Iterable[str]) -> list[Move]:
     """Return the moves that a project of an older commit has not made yet.
 
-    A row counts if the project has something at the old path and nothing at the new one. What an
-    earlier row moved may be moved on by another: a to b, then b to c.
+    A row counts if the project has something at the old path and nothing at the new one. What one
+    row moved may be moved on by another: a to b, then b to c.
     """
-    paths, base = set(base), set(base)
+    now = {path: path for path in base}
     waiting = sorted((row for row in rows if not row.is_name), key=lambda row: -len(row.before))
-    found: list[Move] = []
+    folders: list[Move] = []
     while True:
-        row = next(
-            (
-                row
-                for row in waiting
-                if any(covers(row.before, path) for path in paths)
-                and not any(covers(row.now, path) for path in base)
-            ),
-            None,
-        )
+        row = next((row for row in waiting if counts(row, now)), None)
         if row is None:
-            return found
+            break
         waiting.remove(row)
-        found = [(old, moved(row, new)) for old, new in found]
-        if any(covers(row.before, path) for path in base):
-            found.append((row.before, row.now))
-        paths = {moved(row, path) for path in paths}
+        folders = [(old, moved(row, new)) for old, new in folders]
+        if row.before.endswith("/"):
+            folders.append((row.before, row.now))
+        now = {path: moved(row, new) for path, new in now.items()}
+    by_folder = Step(folders, (), ())
+    return [*folders, *(move for move in now.items() if by_folder.new_path(move[0]) != move[1])]
+
+
+def counts(row: Was, now: Mapping[str, str]) -> bool:
+    """Return whether a row is of a move not made yet, by each path as it was and as it is now."""
+    return any(covers(row.before, new) for new in now.values()) and not any(
+        covers(row.now, path) for path in now
+    )
 
 
 def moved(row: Was, path: str) -> str:
