@@ -149,7 +149,7 @@ def read_all(root: str) -> dict[str, File]:
     return {path: read(os.path.join(root, path)) for path in paths}
 
 
-def take_out(template: str, commit: str, folder: str) -> bool:
+def take_out(template: str, commit: str | None, folder: str) -> bool:
     """Take a commit of the template out of its history; return whether it was there."""
     import tarfile
 
