@@ -1,27 +1,37 @@
-"""From an event's name to the owner's handler: `call_ended` runs `handlers.on_call_ended`."""
+"""The owner's handlers by name: `call_ended` runs `handlers.on_call_ended`."""
 
 from collections.abc import Awaitable, Callable
 
 import structlog
+from pydantic import JsonValue
 
 from app import handlers
-from app.retellai.types import Call, CallGateway, WebhookEvent
+from app.ports import CallGateway
+from app.retellai.types import Call, FunctionCall, WebhookEvent
 
 Handler = Callable[[Call | WebhookEvent, CallGateway], Awaitable[None]]
 
-OF_A_CALL = ("call_", "transfer_", "transcript_")
-"""How the names of events begin whose handlers are given a `Call`."""
+CALL_EVENT_PREFIXES = ("call_", "transfer_", "transcript_")
+"""Prefixes of the events whose handlers receive a `Call`."""
 
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
-    """Run the handler of an event; an event without a handler is logged and let go.
+class HandlerFailed(Exception):
+    """The owner's handler raised an error; Retell should send the event again."""
 
-    Events of a call give the handler that `Call`; others, such as chats, the whole event.
-    Raises what the handler raises.
+
+class UnknownFunction(Exception):
+    """The agent called a custom function that this app does not have."""
+
+
+async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
+    """Run the handler of an event. An event without a handler is logged and ignored.
+
+    The handler of a call's event receives the `Call`; other handlers, such as those of chats,
+    receive the whole event. Raises any error of the handler.
     """
-    if event.call is None and event.event.startswith(OF_A_CALL):
+    if event.call is None and event.event.startswith(CALL_EVENT_PREFIXES):
         log.warning("event_without_call", retell_event=event.event)
         return
     handler: Handler | None = getattr(handlers, f"on_{event.event}", None)
@@ -29,3 +39,14 @@ async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
         log.debug("event_without_handler", retell_event=event.event)
         return
     await handler(event.call or event, retell)
+
+
+async def run_function(name: str, call: FunctionCall) -> JsonValue:
+    """Run a custom function and return its result.
+
+    Raises `UnknownFunction`, and any error of the function.
+    """
+    function = handlers.FUNCTIONS.get(name)
+    if function is None:
+        raise UnknownFunction(f"handlers.FUNCTIONS has no {name!r}")
+    return await function(call.args, call.call)

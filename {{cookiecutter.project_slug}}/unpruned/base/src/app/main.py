@@ -6,28 +6,28 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from app import errors, telemetry
-from app.bootstrap import ENGINE_ROUTERS, run_engine
-from app.retellai.middleware import BodyLimitMiddleware, RequestContextMiddleware
-from app.routes import ROUTERS
-from app.security import Guard
+from app import telemetry
+from app.bootstrap import run_engine
+from app.routes import ROUTERS, engine, problems
+from app.routes.requests import BodyLimitMiddleware, RequestContextMiddleware
+from app.routes.security import Guard
 from app.settings import Settings, load_settings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the app. Without `settings`, they are read from the environment and `.env`.
+    """Build the app. Without `settings`, reads them from the environment and `.env`.
 
-    Raises `SettingsError`, which ends the process with a line for each setting to mend.
+    Raises `SettingsError`, which ends the process with one line for each missing or wrong setting.
     """
     settings = settings or load_settings()
     telemetry.configure_logging(settings.log_level, settings.log_format)
-    # Made here and not in the lifespan, so that a wrong setting is told before anything is started.
+    # Created here and not in the lifespan, so that a wrong setting fails before anything starts.
     engine_running = run_engine(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with engine_running as engine:
-            app.state.engine = engine
+        async with engine_running as running:
+            app.state.engine = running
             yield
         await asyncio.to_thread(telemetry.flush)
 
@@ -46,8 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.webhook_keys = [key.get_secret_value() for key in settings.retell_webhook_keys]
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(RequestContextMiddleware)  # outermost: it logs whatever the others answer
-    errors.install(app)
-    for router in [*ROUTERS, *ENGINE_ROUTERS]:
+    app.add_middleware(RequestContextMiddleware)  # outermost: it logs every answer
+    problems.install(app, problems.PROBLEMS | engine.PROBLEMS)
+    for router in [*ROUTERS, *engine.ROUTERS]:
         app.include_router(router)
     return app

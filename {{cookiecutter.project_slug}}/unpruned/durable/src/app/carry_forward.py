@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from sqlalchemy import make_url
 
 from app import telemetry
-from app.database import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
+from app.config import load_tuning
+from app.database.connection import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
 from app.engine_settings import load_engine_settings
 from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
 from app.retellai.types import INTENT_FINGERPRINT, INTENT_ID, Call, CallFilter, told_by
 from app.services.retellai.repository import PastCall, Repository
 from app.services.retellai.service import DAY_MS, events_so_far
 from app.settings import load_settings
-from app.tuning import load_tuning
 
 PAGE = 200
 """Calls that are read, and stored, at once."""

@@ -14,7 +14,7 @@ from docket import Worker
 
 from app import telemetry
 from app.bootstrap import open_worker_parts
-from app.caching import Cache
+from app.cache.reads import Cache
 from app.engine_settings import EngineSettings, load_engine_settings
 from app.settings import Settings, load_settings
 

@@ -9,23 +9,23 @@ import structlog
 from docket import Docket
 from fastapi import APIRouter, FastAPI
 
-from app.caching import Cache
+from app.cache.reads import Cache
+from app.cache.redis import RedisLink
+from app.config import Tuning, load_tuning
 from app.controllers.retellai import RetellController
-from app.database import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
-from app.dependencies import Engine
+from app.database.connection import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
 from app.engine_settings import EngineSettings, load_engine_settings
 from app.queue.jobs import HANDLE_EVENT, DocketQueue, Queue, open_docket
 from app.queue.retellai_processor import RetellProcessor
-from app.redis_link import RedisLink
+from app.resilience.bulkhead import Bulkhead
+from app.resilience.circuit_breaker import CircuitBreaker
 from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
 from app.routes import admin
-from app.services.retellai.bulkhead import Bulkhead
-from app.services.retellai.circuit_breaker import CircuitBreaker
+from app.routes.dependencies import Engine
 from app.services.retellai.recordings import RecordingStore
 from app.services.retellai.repository import DeadLetterNotFound, Repository
 from app.services.retellai.service import RetellService
 from app.settings import Settings
-from app.tuning import Tuning, load_tuning
 
 DRAIN_SECONDS = 3.0
 """What runs on after the server has waited for its requests gets this long, twice."""

@@ -5,7 +5,6 @@ The rules stand here and not in the routes, since the owner's handlers place cal
 
 from collections.abc import Collection
 
-from app.errors import FromNumberMissing
 from app.retellai.types import (
     Agent,
     AgentPage,
@@ -18,7 +17,8 @@ from app.retellai.types import (
     WebCallRequest,
     WebhookEvent,
 )
-from app.security import check_destination
+from app.routes.problems import FromNumberMissing
+from app.routes.security import check_destination
 from app.services.retellai.service import RetellService
 
 

@@ -17,7 +17,7 @@ from docket.execution import Execution
 from redis.exceptions import RedisError
 from typing_extensions import override
 
-from app.redis_link import RedisLink
+from app.cache.redis import RedisLink
 
 POST_CREATE = "retellai.post-create"
 """A call was placed. The subject is the event `call_created` that was stored with it."""

@@ -15,17 +15,17 @@ from docket import CurrentExecution, Docket, Perpetual
 from docket.execution import Execution
 from opentelemetry import trace
 
-from app.database import DatabaseUnavailable, now_ms
+from app.config import Tuning
+from app.database.connection import DatabaseUnavailable, now_ms
 from app.dispatch import dispatch
-from app.errors import Problem
 from app.queue.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, POST_CREATE, RECONCILE, Queue
 from app.retellai.client import RetellError, RetellNotFound
 from app.retellai.types import Call, CallGateway
+from app.routes.problems import Problem
 from app.services.retellai.recordings import RecordingGone, RecordingNotCopied, RecordingStore
 from app.services.retellai.repository import ClaimedEvent, LeaseLost, Recording, Repository
 from app.services.retellai.service import RetellService
 from app.telemetry import redact
-from app.tuning import Tuning
 
 SWEEP = "retellai.sweep"
 SWEEP_ON = timedelta(seconds=1)

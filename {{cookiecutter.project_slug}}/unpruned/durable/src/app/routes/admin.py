@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict
 
-from app.errors import Problem, Unauthorized, problems
-from app.security import Guard
-from app.services.retellai.circuit_breaker import State
+from app.resilience.circuit_breaker import State
+from app.routes.problems import Problem, Unauthorized, problems
+from app.routes.security import Guard
 
 RATE = "600/minute"
 """Requests that one admin key may make: a script may replay some hundred dead letters."""
@@ -112,7 +112,7 @@ async def _administrator(
     await guard.count(credentials.credentials)
 
 
-def _admin(request: Request) -> Admin:
+async def _admin(request: Request) -> Admin:
     admin: Admin = request.app.state.admin
     return admin
 

@@ -31,11 +31,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.dml import ReturningUpdate as _ReturningUpdate
 
-from app.database import Database, now_ms
-from app.errors import Problem
-from app.retellai.types import Call, WebhookEvent
-from app.services.retellai.call_states import ANALYZED, merge, rank_of
-from app.services.retellai.models import (
+from app.database.connection import Database, now_ms
+from app.database.models import (
     Base,
     CallRow,
     DeadLetterRow,
@@ -43,6 +40,9 @@ from app.services.retellai.models import (
     IntentRow,
     RecordingRow,
 )
+from app.retellai.types import Call, WebhookEvent
+from app.routes.problems import Problem
+from app.services.calls.progress import ANALYZED, merge, rank_of
 
 ReturningUpdate = _ReturningUpdate[Any]
 IntentState = Literal["pending", "dialling", "placed", "refused", "unknown", "abandoned"]

@@ -18,10 +18,13 @@ from typing import Literal, TypeVar
 import structlog
 from pydantic import BaseModel
 
-from app.caching import Cache
-from app.database import DatabaseUnavailable, now_ms
-from app.errors import IdempotencyKeyReused, Problem
+from app.cache.reads import Cache
+from app.config import Tuning
+from app.database.connection import DatabaseUnavailable, now_ms
 from app.queue.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, POST_CREATE, RECONCILE, Queue
+from app.resilience.bulkhead import Bulkhead
+from app.resilience.circuit_breaker import CircuitBreaker
+from app.resilience.single_flight import SingleFlight
 from app.retellai.client import RetellClient, RetellError, RetellOutcomeUnknown, RetellUnavailable
 from app.retellai.types import (
     INTENT_FINGERPRINT,
@@ -40,11 +43,8 @@ from app.retellai.types import (
     intent_id_of,
     told_by,
 )
-from app.services.retellai.bulkhead import Bulkhead
-from app.services.retellai.circuit_breaker import CircuitBreaker
+from app.routes.problems import IdempotencyKeyReused, Problem
 from app.services.retellai.repository import UNSETTLED, Intent, Repository
-from app.single_flight import SingleFlight
-from app.tuning import Tuning
 
 CALL_CREATED = "call_created"
 """The event of this app's own that `retellai.post-create` handles; Retell sends none such."""

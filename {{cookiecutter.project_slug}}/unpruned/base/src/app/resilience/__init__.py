@@ -1,0 +1,1 @@
+"""Patterns that keep one failure from spreading."""

@@ -1,0 +1,101 @@
+"""Middleware of every request: an id, one log line, and a limit to its length."""
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.routes.problems import BODY_TOO_LONG, INTERNAL_ERROR, problem_response
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class RequestContextMiddleware:
+    """Gives each request an id, logs how it ended, and answers what nobody caught.
+
+    The id is the caller's `X-Request-ID` when it is a plain word, else a new one; it is sent back
+    and stands in every log line of the request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        started = time.perf_counter()
+        statuses: list[int] = []
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                log.info("client_left", method=scope["method"], path=scope["path"])
+            except Exception:
+                log.exception("unhandled_error", method=scope["method"], path=scope["path"])
+                if statuses:  # half an answer is out: only the server can break it off
+                    raise
+                answer = problem_response(INTERNAL_ERROR, request_id=request_id)
+                await answer(scope, receive, send_with_id)
+            finally:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=statuses[0] if statuses else None,
+                    ms=round((time.perf_counter() - started) * 1000, 1),
+                )
+
+
+class BodyLimitMiddleware:
+    """Refuses bodies over a length, whether they announce it or not.
+
+    FastAPI's own `max_body_size` answers in plain text; this one answers as every other error does.
+
+    Args:
+        app: what comes next.
+        max_body_bytes: the longest body that passes.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self.app = app
+        self.limit = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request. A body that grows too long while it is read ends in a 413 as well."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdecimal() or int(announced) > self.limit:
+            answer = problem_response(BODY_TOO_LONG, f"MAX_BODY_BYTES is {self.limit}")
+            await answer(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_within_limit() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise HTTPException(413, f"The body is over MAX_BODY_BYTES, {self.limit}")
+            return message
+
+        await self.app(scope, receive_within_limit, send)

@@ -1,0 +1,1 @@
+"""The decisions about calls, apart from any input or output."""
