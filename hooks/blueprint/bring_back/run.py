@@ -122,7 +122,7 @@ def read_record(template: str, project: str, layer: str | None) -> Record:
     if recorded.template != record.TEMPLATE_NAME or not os.path.isfile(file):
         raise ProjectRefusedError(
             f"{project} was baked by {recorded.template} as {recorded.variant}, and this template "
-            "has no such variant."
+            "has no such variant, so nothing was brought back."
         )
     layers = [one.name for one in manifest.load(template, recorded.variant).layers]
     if layer is not None and layer not in layers:
@@ -149,9 +149,9 @@ def take_template(template: str, recorded: Record, workshop: str, *, same_tree: 
             "baked from."
         )
         raise ProjectRefusedError(
-            f"{why}\nSo nobody can tell what was changed in the project from what was changed in "
-            "the tree. Commit the tree, bake again and make the changes there; or, if the tree is "
-            "as it was then, say so: --same-tree"
+            f"{why}\nNobody can tell what was changed in the project from what was changed in the "
+            "tree since, so nothing was brought back.\nCommit the tree, bake again and make the "
+            "changes there; or, if the tree is as it was then, say so: --same-tree"
         )
     copy = os.path.join(workshop, "template")
     os.mkdir(copy)
