@@ -11,7 +11,7 @@ from app.routes import admin, problems
 from app.routes.admin import Breaker, DeadLetter, UnknownCall
 from app.routes.security import Guard
 from dev.servers import serve
-from tests.support.engine import API_KEY
+from tests.support.simulator import API_KEY
 
 ADMIN_KEY = "test-admin-key"
 NOON = 1_767_355_200_000

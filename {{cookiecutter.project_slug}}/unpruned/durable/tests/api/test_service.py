@@ -12,7 +12,8 @@ from app.database.connection import Database, now_ms
 from app.engine_settings import EngineSettings
 from app.retellai.types import PhoneCallRequest
 from app.services.retellai.repository import Intent, Repository
-from tests.support.engine import ADMIN_KEY, Simulator, StartApp
+from tests.support.engine import ADMIN_KEY
+from tests.support.simulator import Simulator, StartApp
 
 NUMBER = "+14155550123"
 CALL = {"to_number": NUMBER}

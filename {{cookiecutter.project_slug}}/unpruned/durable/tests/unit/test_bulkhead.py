@@ -21,7 +21,7 @@ from app.retellai.client import (
 from app.retellai.types import Concurrency
 from app.routes import problems
 from dev.servers import serve
-from tests.support.engine import RETELL_KEY, Simulator
+from tests.support.simulator import RETELL_KEY, Simulator
 
 READING = 2.0
 

@@ -47,7 +47,7 @@ from app.retellai.client import (
 )
 from app.routes import problems
 from dev.servers import serve
-from tests.support.engine import RETELL_KEY, Simulator
+from tests.support.simulator import RETELL_KEY, Simulator
 
 FAILURES = 3
 RECOVERY = 10.0
