@@ -26,8 +26,9 @@ COPIED = ["*.example", "*.json", "*.py", "*.typed", "*.yaml", "*.yml", "*Dockerf
 COPIED += ["*.dockerignore", "*.gitignore", "*/docs/*.md"]
 sys.path.insert(0, str(ROOT / "hooks"))
 
-from blueprint import manifest, tree  # noqa: E402
-from blueprint.layout import Layout  # noqa: E402
+from blueprint.bake import manifest  # noqa: E402
+from blueprint.bake.arrange import list_files  # noqa: E402
+from blueprint.bake.layout import Layout  # noqa: E402
 
 VARIANT = "monolith"
 
@@ -65,9 +66,9 @@ def write_config(folder: Path) -> Path:
 
 def make_plain_template(folder: Path) -> Path:
     """Make a template without hooks from the sources that the variant keeps."""
-    plan = Layout(manifest.load(str(ROOT), VARIANT)).plan(tree.list_files(str(ROOT / TREE)))
-    for source in plan:
-        target = folder / TREE / source
+    plan = Layout(manifest.load(str(ROOT), VARIANT)).plan(list_files(str(ROOT / TREE)))
+    for source, home in plan.items():
+        target = folder / TREE / home
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / TREE / source, target)
     questions = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))

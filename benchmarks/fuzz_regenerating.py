@@ -31,8 +31,10 @@ from typing import TYPE_CHECKING, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "hooks")]
 
-from blueprint import TREE, manifest, tree  # noqa: E402
-from blueprint.layout import Layout, covers  # noqa: E402
+from blueprint import TREE  # noqa: E402
+from blueprint.bake import manifest  # noqa: E402
+from blueprint.bake.arrange import LEFTOVERS, list_files  # noqa: E402
+from blueprint.bake.layout import Layout, covers  # noqa: E402
 from tests.baking import Cook, commit_all, git, record_of, three_variants  # noqa: E402
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class Moves:
     """Where the files of one variant are in another, as the manifests tell."""
 
     def __init__(self, template: Path, old: str, new: str) -> None:
-        paths = tree.list_files(str(template / TREE))
+        paths = list_files(str(template / TREE))
         self._old, self._new = manifest.load(str(template), old), manifest.load(str(template), new)
         homes = Layout(self._new).plan(paths)
         self._template = {
@@ -853,9 +855,7 @@ def beside(out: Path, project: Path, ours: Tree, new: str, *, in_git: bool) -> I
 def without_leftovers(files: Tree) -> Tree:
     """Return what a copy holds: not what tools make again."""
     return {
-        path: file
-        for path, file in files.items()
-        if not tree.LEFTOVERS.intersection(path.split("/"))
+        path: file for path, file in files.items() if not LEFTOVERS.intersection(path.split("/"))
     }
 
 

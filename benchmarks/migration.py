@@ -119,9 +119,9 @@ fits:
   complexity: Low
   time_to_market: Fastest
 
-keep:
-{keep}
-place:
+layers:
+  - base
+  - {name}
 {place}
 steps:
   - Make it {name}
@@ -195,32 +195,19 @@ def copier_template(folder: Path) -> Path:
 def our_template(folder: Path) -> Path:
     """Make a template with manifests and this repository's hooks."""
     shutil.copytree(ROOT / "hooks", folder / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
-    keep = ["docs/", "src/app/__init__.py", "src/app/retell/"]
-    rows: dict[str, tuple[list[str], dict[str, str]]] = {
-        "small": ([*keep, "src/app/app_small.py", "src/app/store.py"], {}),
-        "big": (
-            [*keep, "src/app/app_big.py", "src/app/queue.py"],
-            {"src/app/retell/": "src/app/services/retell/"},
-        ),
-    }
-    for name, (kept, moved) in rows.items():
-        place = {f"src/app/app_{name}.py": "src/app/app.py"} | moved
-        manifest = MANIFEST.format(
-            name=name,
-            keep="".join(f"  - {path}\n" for path in kept),
-            place="".join(f"  {old}: {new}\n" for old, new in place.items()),
-        )
-        write(folder, {f"variants/{name}.yaml": manifest})
-    tree = {path: text for path, text in SMALL.items() if path != "src/app/app.py"}
+    place = {"small": "place: {}\n", "big": "place:\n  src/app/retell/: src/app/services/retell/\n"}
+    for name, rows in place.items():
+        write(folder, {f"variants/{name}.yaml": MANIFEST.format(name=name, place=rows)})
+    own = {"src/app/app.py", "src/app/store.py"}
+    tree = {f"{'small' if path in own else 'base'}/{path}": text for path, text in SMALL.items()}
     tree |= {
-        "src/app/queue.py": QUEUE,
-        "src/app/app_small.py": SMALL["src/app/app.py"],
+        "big/src/app/queue.py": QUEUE,
         # In the tree everything is where the small variant has it.
-        "src/app/app_big.py": APP.format(client="retell.client", number=2),
+        "big/src/app/app.py": APP.format(client="retell.client", number=2),
     }
     write(folder, {f"{TREE}/{path}": text for path, text in tree.items()})
     write(folder, {"cookiecutter.json": questions(_copy_without_render=["*.py", "*.md"])})
-    return release(folder, f"{TREE}/docs/faq.md")
+    return release(folder, f"{TREE}/base/docs/faq.md")
 
 
 def release(folder: Path, faq: str) -> Path:

@@ -17,7 +17,7 @@ ANSWERS = json.loads(r'''{{ cookiecutter | tojson }}''')
 sys.dont_write_bytecode = True
 sys.path.insert(0, f"{TEMPLATE}/hooks")
 
-from blueprint.before import main  # noqa: E402
+from blueprint.bake.pre_hook import main  # noqa: E402
 
 if __name__ == "__main__":
     code = main(TEMPLATE, ANSWERS)

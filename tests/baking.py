@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import load
+
 ROOT = Path(__file__).resolve().parent.parent
 TREE = "{{cookiecutter.project_slug}}/unpruned"
 VARIANTS = sorted(path.stem for path in (ROOT / "variants").glob("*.yaml"))
@@ -143,6 +147,13 @@ def three_variants(target: Path) -> Path:
     shutil.copytree(ROOT / "tests" / "fixtures" / "three-variants", target)
     shutil.copytree(ROOT / "hooks", target / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
     return target
+
+
+def source(template: Path, home: str, variant: str = "monolith") -> Path:
+    """Return the file of the template's tree that a variant has at the path `home`."""
+    plan = Layout(load(str(template), variant)).plan(list_files(str(template / TREE)))
+    (found,) = (path for path, place in plan.items() if place == home)
+    return template / TREE / found
 
 
 def record_of(project: Path) -> dict[str, object]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.advice import TEAM, advice, compare, contributors
-from blueprint.manifest import Manifest, load
+from blueprint.bake.manifest import Manifest, load
+from blueprint.regenerate.advice import TEAM, advice, compare, contributors
 from tests.baking import ROOT, VARIANTS, git
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"

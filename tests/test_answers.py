@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.answers import REFUSED_SLUG, SLUG_AS_ANSWERED, validate
-from blueprint.before import requirements
+from blueprint.bake.answers import REFUSED_SLUG, SLUG_AS_ANSWERED, validate
+from blueprint.bake.pre_hook import requirements
+from blueprint.bake.reserved_names import dependencies, normal, why_taken
 from blueprint.errors import AnswersRefusedError
-from blueprint.names import dependencies, normal, why_taken
 from tests.baking import (
     NASTY_DESCRIPTION,
     NASTY_NAME,
@@ -137,7 +137,7 @@ def test_cookiecutter_json_and_the_engine_agree_on_the_refused_slug():
 
 
 def test_every_direct_dependency_is_read_from_the_tree():
-    files = [path.read_text(encoding="utf-8") for path in (ROOT / TREE).glob("pyproject.*toml")]
+    files = [path.read_text(encoding="utf-8") for path in (ROOT / TREE).glob("*/pyproject.toml")]
     assert len(files) == len(VARIANTS)
     listed = [
         line

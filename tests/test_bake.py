@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.layout import Layout
-from blueprint.manifest import load
-from blueprint.modules import module_name
-from blueprint.tree import list_files
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import load
+from blueprint.rename.module_names import module_name
 from tests.baking import (
     RENDERED,
     ROOT,
@@ -31,7 +31,7 @@ from tests.baking import (
 )
 
 # Where a project may speak of the tool that made it: its record, and where it says how to go on.
-MAY_NAME_COOKIECUTTER = {".blueprint.json", "README.md", "dev/fit.py", "tests/test_fit.py"}
+MAY_NAME_COOKIECUTTER = {".blueprint.json", "README.md", "dev/fit.py", "tests/integration/test_fit.py"}
 TEMPLATE_TEXT = re.compile(rb"\{\{\s*cookiecutter|\{%|\{#|\{\{cookiecutter")
 
 # Made by tools in a project that is used.

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blueprint.errors import ProjectRefusedError
-from blueprint.journal import Journal
+from blueprint.regenerate.transaction import Journal
 from tests.baking import Entry, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blueprint.journal import File
+    from blueprint.regenerate.transaction import File
 
 PLAIN = stat.S_IFREG | 0o644
 CHANGES: dict[str, File | None] = {

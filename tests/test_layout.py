@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import NOT_PRUNED_NOTICES, Layout
+from blueprint.bake.manifest import load, parse
 from blueprint.errors import LayoutError
-from blueprint.layout import NOT_PRUNED_NOTICES, Layout
-from blueprint.manifest import load, parse
-from blueprint.tree import list_files
 from tests.baking import ROOT, TREE, VARIANTS
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"
@@ -21,17 +21,19 @@ SERVICE_LAYER = (TOY / "variants" / "service-layer.yaml").read_text(encoding="ut
 @pytest.mark.parametrize(
     ("variant", "source", "home"),
     [
-        ("monolith", "src/app/retellai/client.py", "src/app/retellai/client.py"),
-        ("monolith", "src/app/bootstrap_monolith.py", "src/app/bootstrap.py"),
-        ("monolith", "src/app/bootstrap_service_layer.py", None),
-        ("monolith", "src/app/queue/processor.py", None),
-        ("service-layer", "src/app/bootstrap_service_layer.py", "src/app/bootstrap.py"),
-        ("service-layer", "src/app/retellai/client.py", "src/app/services/retellai/client.py"),
-        ("service-layer", "src/app/retellai/middleware.py", "src/app/middleware/retell.py"),
-        ("service-layer", "src/app/retellai/", "src/app/services/retellai/"),
-        ("microservice", "src/app/retellai/types.py", "src/app/retellai/types.py"),
-        ("microservice", "src/app/retellai/mine.py", "src/app/infrastructure/retellai/mine.py"),
-        ("microservice", "src/app/routes/retellai.py", "src/app/api/rest/retellai.py"),
+        ("monolith", "base/src/app/retellai/client.py", "src/app/retellai/client.py"),
+        ("monolith", "in-process/src/app/bootstrap.py", "src/app/bootstrap.py"),
+        ("monolith", "service-layer/src/app/bootstrap.py", None),
+        ("monolith", "durable/src/app/queue/processor.py", None),
+        ("monolith", "app.py", None),
+        ("monolith", "base.py", None),
+        ("service-layer", "service-layer/src/app/bootstrap.py", "src/app/bootstrap.py"),
+        ("service-layer", "base/src/app/retellai/client.py", "src/app/services/retellai/client.py"),
+        ("service-layer", "base/src/app/retellai/middleware.py", "src/app/middleware/retell.py"),
+        ("service-layer", "durable/src/app/retellai/x.py", "src/app/services/retellai/x.py"),
+        ("microservice", "base/src/app/retellai/types.py", "src/app/retellai/types.py"),
+        ("microservice", "base/src/app/retellai/x.py", "src/app/infrastructure/retellai/x.py"),
+        ("microservice", "base/src/app/routes/retellai.py", "src/app/api/rest/retellai.py"),
     ],
 )
 def test_a_file_lives_where_the_longest_row_says(variant: str, source: str, home: str | None):
@@ -45,9 +47,9 @@ def test_separate_sources_have_one_destination_in_their_variants():
         for name, plan in plans.items()
     }
     assert sources == {
-        "monolith": ["src/app/bootstrap_monolith.py"],
-        "service-layer": ["src/app/bootstrap_service_layer.py"],
-        "microservice": ["src/app/bootstrap_microservice.py"],
+        "monolith": ["in-process/src/app/bootstrap.py"],
+        "service-layer": ["service-layer/src/app/bootstrap.py"],
+        "microservice": ["microservice/src/app/bootstrap.py"],
     }
 
 
@@ -55,34 +57,39 @@ def test_separate_sources_have_one_destination_in_their_variants():
     ("old", "new", "message"),
     [
         (
-            "  - dev/",
-            "  - devv/",
-            "variants/x.yaml, line 18: the keep row 'devv/' matches no file of the tree",
+            "  - durable",
+            "  - durabel",
+            "variants/x.yaml, line 17: the layer 'durabel' has no file in the tree",
         ),
         (
             "src/app/retellai/middleware.py: ",
             "src/app/retellai/middelware.py: ",
-            "variants/x.yaml, line 37: the place row 'src/app/retellai/middelware.py' matches no",
+            "variants/x.yaml, line 22: the place row 'src/app/retellai/middelware.py' matches no",
         ),
         (
             "src/app/retellai/middleware.py: ",
             "src/app/domain/entities.py: ",
-            "variants/x.yaml, line 37: the place row 'src/app/domain/entities.py' matches no kept",
+            "variants/x.yaml, line 22: the place row 'src/app/domain/entities.py' matches no",
         ),
         (
             "src/app/middleware/retell.py",
             "src/app/handlers.py",
-            "'src/app/handlers.py' and 'src/app/retellai/middleware.py' would both live at",
+            "'base/src/app/handlers.py' and 'base/src/app/retellai/middleware.py' would both",
         ),
         (
             "src/app/middleware/retell.py",
             "src/app/Handlers.py",
-            "'src/app/handlers.py' and 'src/app/retellai/middleware.py' would both live at",
+            "'base/src/app/handlers.py' and 'base/src/app/retellai/middleware.py' would both",
+        ),
+        (
+            "  - service-layer\n",
+            "  - service-layer\n  - microservice\n",
+            "'microservice/README.md' and 'service-layer/README.md' would both live at",
         ),
         (
             "src/app/middleware/retell.py",
             "Dockerfile/retell.py",
-            "'Dockerfile' would live at 'Dockerfile', where 'src/app/retellai/middleware.py' needs",
+            "'base/Dockerfile' would live at 'Dockerfile', where 'base/src/app/retellai/",
         ),
     ],
 )
@@ -95,7 +102,7 @@ def test_rows_that_do_not_fit_the_tree_are_named(old: str, new: str, message: st
 
 
 def test_all_misfits_are_reported_at_once():
-    text = SERVICE_LAYER.replace("- dev/", "- devv/").replace("- Dockerfile", "- Dockerfil")
+    text = SERVICE_LAYER.replace("- durable", "- durabel").replace("middleware.py:", "middle.py:")
     with pytest.raises(LayoutError) as refusal:
         Layout(parse(text, "variants/x.yaml")).plan(TOY_FILES)
     assert len(str(refusal.value).splitlines()) == 2
@@ -106,7 +113,15 @@ def test_all_misfits_are_reported_at_once():
     [(ROOT, VARIANTS), (TOY, VARIANTS_OF_TOY)],
     ids=["the template", "the toy"],
 )
-def test_every_file_of_the_tree_is_kept_by_a_variant(root: Path, variants: list[str]):
+def test_every_folder_of_the_tree_is_a_layer_of_a_variant(root: Path, variants: list[str]):
     tree = set(list_files(str(root / TREE)))
-    kept = {path for name in variants for path in Layout(load(str(root), name)).plan(tree)}
-    assert tree - kept == set(NOT_PRUNED_NOTICES)
+    folders = {path.partition("/")[0] for path in tree if "/" in path}
+    layers = {layer.name for name in variants for layer in load(str(root), name).layers}
+    assert folders - layers == set(), "no manifest names them in `layers:`"
+    assert layers - folders == set(), "manifests name them, and the tree has no such folder"
+    assert {path for path in tree if "/" not in path} == set(NOT_PRUNED_NOTICES)
+
+
+def test_every_variant_of_the_question_has_a_manifest_of_that_name(template: Path):
+    for root, variants in ((template, VARIANTS), (TOY, VARIANTS_OF_TOY)):
+        assert [load(str(root), name).name for name in variants] == list(variants)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from blueprint.bake.manifest import load, parse
 from blueprint.errors import ManifestError
-from blueprint.manifest import load, parse
 from tests.baking import ROOT, VARIANTS
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"
@@ -31,7 +31,7 @@ def test_a_manifest_means_to_the_engine_what_it_means_to_a_yaml_library(path: Pa
         "summary": ours.summary,
         "audience": ours.audience,
         "fits": ours.fits,
-        "keep": [row.path for row in ours.keep],
+        "layers": [layer.name for layer in ours.layers],
         "place": {row.source: row.destination for row in ours.place},
         "steps": list(ours.steps),
         "left_going_up": list(ours.left_going_up),
@@ -41,8 +41,8 @@ def test_a_manifest_means_to_the_engine_what_it_means_to_a_yaml_library(path: Pa
 
 def test_each_row_knows_its_line():
     lines = GOOD.splitlines()
-    for row in parse(GOOD, "variants/x.yaml").keep:
-        assert row.path in lines[row.line - 1]
+    for layer in parse(GOOD, "variants/x.yaml").layers:
+        assert layer.name in lines[layer.line - 1]
 
 
 @pytest.mark.parametrize(
@@ -50,19 +50,20 @@ def test_each_row_knows_its_line():
     [
         ("title: Service layer\n", "", "variants/x.yaml: the field 'title' is missing"),
         ("name: service-layer", "nmae: x", "variants/x.yaml, line 2: not understood: 'nmae: x'"),
-        ("  - dev/", "  dev/", "line 18: not understood: '  dev/'"),
-        ("  - dev/", "  - ../dev/", "line 18: '../dev/' is not a plain path"),
-        ("  - dev/", "  - /dev/", "line 18: '/dev/' is not a plain path"),
-        ("  - dev/", "  - dev//x", "line 18: 'dev//x' is not a plain path"),
-        ("  - dev/", "  - Dockerfile", "line 18: the keep row 'Dockerfile' is already at line 16"),
-        ("/retell.py", "/", "line 37: 'src/app/retellai/middleware.py' and 'src/app/middleware/'"),
+        ("  - durable", "  durable", "line 17: not understood: '  durable'"),
+        ("  - durable", "  - ../x", "line 17: '../x' is not a plain path"),
+        ("  - durable", "  - /durable", "line 17: '/durable' is not a plain path"),
+        ("  - durable", "  - x/durable", "line 17: the layer 'x/durable' is no folder's name"),
+        ("  - durable", "  - durable/", "line 17: the layer 'durable/' is no folder's name"),
+        ("  - durable", "  - base", "line 17: the layers row 'base' is already at line 16"),
+        ("/retell.py", "/", "line 22: 'src/app/retellai/middleware.py' and 'src/app/middleware/'"),
         (
             ": src/app/middleware/retell.py",
             ": ../outside.py",
-            "line 37: '../outside.py' is not a plain path inside the project",
+            "line 22: '../outside.py' is not a plain path inside the project",
         ),
         ("  team: 5-20\n", "", "'fits' must have exactly these facts: team, daily_users"),
-        ("steps:", "keep:", "line 39: the field 'keep' is repeated"),
+        ("steps:", "layers:", "line 24: the field 'layers' is repeated"),
     ],
 )
 def test_a_broken_manifest_is_refused_by_file_and_line(old: str, new: str, message: str):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from blueprint import RENDERED
-from blueprint.bakes import is_copied
-from blueprint.layout import Layout
-from blueprint.manifest import Manifest, load
-from blueprint.tree import list_files
-from tests.baking import ROOT, TREE, VARIANTS
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import Manifest, load
+from blueprint.regenerate.base import is_copied
+from blueprint.regenerate.transaction import above
+from tests.baking import ROOT, TREE, VARIANTS, source
 
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 MANIFESTS = [load(str(ROOT), name) for name in QUESTIONS["variant"]]
@@ -27,8 +29,8 @@ FACTORS = {
     "Operational Complexity": "complexity",
     "Time to Market": "time_to_market",
 }
-PYPROJECTS = ["pyproject.toml", "pyproject.service-layer.toml"]
-READMES = ["README.md", *(f"{TREE}/README.{name}.md" for name in VARIANTS)]
+RENDERED_OF_EACH = ("README.md", "pyproject.toml")
+READMES = [ROOT / "README.md", *(source(ROOT, "README.md", name) for name in VARIANTS)]
 
 
 def label(manifest: Manifest) -> str:
@@ -73,9 +75,9 @@ def test_the_questions_labels_say_what_the_manifests_say(manifest: Manifest):
     assert QUESTIONS["__prompts__"]["variant"][manifest.name] == label(manifest)
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_the_readmes_matrix_says_what_the_manifests_say(readme: str):
-    told = matrix((ROOT / readme).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_readmes_matrix_says_what_the_manifests_say(readme: Path):
+    told = matrix(readme.read_text(encoding="utf-8"))
     for manifest in MANIFESTS:
         assert told[manifest.title.lower()] == {
             factor: manifest.fits[fact] for factor, fact in FACTORS.items()
@@ -84,10 +86,10 @@ def test_the_readmes_matrix_says_what_the_manifests_say(readme: str):
 
 def variants_of_dev_fit() -> list[dict[str, str]]:
     """Return what ``dev/fit.py`` says of the variants; it cannot be imported without the app."""
-    source = (ROOT / TREE / "dev/fit.py").read_text(encoding="utf-8")
+    text = source(ROOT, "dev/fit.py").read_text(encoding="utf-8")
     (listed,) = (
         statement.value
-        for statement in ast.parse(source).body
+        for statement in ast.parse(text).body
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "VARIANTS"
     )
     assert isinstance(listed, ast.Tuple)
@@ -124,18 +126,18 @@ def pattern_matches(path: str) -> bool:
 def test_only_files_that_need_the_name_are_rendered():
     tree = list_files(str(ROOT / TREE))
     rendered = {path for path in tree if not pattern_matches(path)}
-    assert rendered == {"README.md", *(f"README.{name}.md" for name in VARIANTS), *PYPROJECTS}
+    own = {source(ROOT, home, name) for name in VARIANTS for home in RENDERED_OF_EACH}
+    assert {ROOT / TREE / path for path in rendered} == {ROOT / TREE / "README.md", *own}
     for path in rendered:
         assert "{{ cookiecutter." in (ROOT / TREE / path).read_text(encoding="utf-8"), path
 
 
 def test_a_folder_that_is_copied_whole_is_in_the_folder_that_is_rendered_to():
     # Cookiecutter removes a matching folder before it copies: there, nobody has files.
-    folders = {entry.name for entry in (ROOT / TREE).iterdir() if entry.is_dir()}
-    own = {*folders, RENDERED, ".git"}
     patterns = QUESTIONS["_copy_without_render"]
-    assert {name for name in own if is_copied(name, patterns)} == set()
-    assert {name for name in folders if not is_copied(f"{RENDERED}/{name}", patterns)} == set()
+    homes = {home for name in VARIANTS for home in homes_of(name)}
+    folders = {RENDERED, ".git", *(folder for home in homes for folder in above(home))}
+    assert {path for path in folders if is_copied(path, patterns)} == set()
 
 
 def test_no_name_in_the_tree_needs_rendering():
@@ -152,4 +154,9 @@ def test_no_file_of_the_tree_is_executable():
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda manifest: manifest.name)
 def test_every_variant_has_a_readme_of_its_own(manifest: Manifest):
-    assert Layout(manifest).destination(f"README.{manifest.name}.md") == "README.md"
+    assert source(ROOT, "README.md", manifest.name).parent.name == manifest.layers[-1].name
+
+
+def homes_of(variant: str) -> list[str]:
+    """Return the path of every file in a project of a variant."""
+    return list(Layout(load(str(ROOT), variant)).plan(list_files(str(ROOT / TREE))).values())

@@ -6,8 +6,9 @@ import stat
 
 import pytest
 
-from blueprint.journal import File
-from blueprint.merging import Labels, Merged, Merger
+from blueprint.merge.files import File
+from blueprint.merge.lines import Labels
+from blueprint.merge.project import Merged, Merger
 
 LABELS = Labels("monolith", "yours (monolith)", "service-layer")
 PLAIN = stat.S_IFREG | 0o644

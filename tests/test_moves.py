@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from blueprint.layout import Layout
-from blueprint.manifest import load
-from blueprint.moves import Moves
-from blueprint.tree import list_files
+from blueprint.bake.arrange import list_files
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import load
+from blueprint.rename.moves import Moves
 from tests.baking import ROOT, TREE
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"

@@ -33,15 +33,15 @@ from tests.regenerating import (
 
 def newer(template: Path) -> str:
     """Change the toy: a line, a home, a new file, one file less; return the commit."""
-    edit(template, f"{TREE}/src/app/settings.py", "NUMBER = 7", "NUMBER = 8")
+    edit(template, f"{TREE}/base/src/app/settings.py", "NUMBER = 7", "NUMBER = 8")
     edit(
         template,
         "variants/service-layer.yaml",
         "\nsteps:",
         "  src/app/queue/: src/app/jobs/\n\nsteps:",
     )
-    write(template, {f"{TREE}/dev/new.py": "NEW = 1\n"})
-    (template / TREE / "dev/windows.py").unlink()
+    write(template, {f"{TREE}/base/dev/new.py": "NEW = 1\n"})
+    (template / TREE / "base/dev/windows.py").unlink()
     return commit_all(template)
 
 
@@ -141,9 +141,11 @@ def test_cruft_goes_on_to_update_a_regenerated_project(cook: Cook, own_history: 
     check = run(cruft, "check", cwd=project, home=cook.home)
     assert check.returncode == 0, check.stdout + check.stderr
 
-    edit(own_history, f"{TREE}/docs/guide.md", "See ", "Look at ")
-    edit(own_history, f"{TREE}/src/app/queue/processor.py", '"""Work."""', '"""Work hard."""')
-    edit(own_history, f"{TREE}/src/app/retellai/client.py", "Make a call.", "Place a call.")
+    edit(own_history, f"{TREE}/base/docs/guide.md", "See ", "Look at ")
+    edit(
+        own_history, f"{TREE}/durable/src/app/queue/processor.py", '"""Work."""', '"""Work hard."""'
+    )
+    edit(own_history, f"{TREE}/base/src/app/retellai/client.py", "Make a call.", "Place a call.")
     commit_all(own_history)
     assert run(cruft, "check", cwd=project, home=cook.home).returncode == 1
     update = run(cruft, "update", "-y", cwd=project, home=cook.home)
@@ -158,5 +160,5 @@ def test_cruft_goes_on_to_update_a_regenerated_project(cook: Cook, own_history: 
 
 def test_the_toy_has_the_files_that_these_tests_are_about():
     toy = ROOT / "tests/fixtures/three-variants" / TREE
-    assert "app.queue.processor" in (toy / "k8s/deployment.yaml").read_text()
-    assert b"\r\n" in (toy / "dev/windows.py").read_bytes()
+    assert "app.queue.processor" in (toy / "microservice/k8s/deployment.yaml").read_text()
+    assert b"\r\n" in (toy / "base/dev/windows.py").read_bytes()

@@ -107,7 +107,7 @@ def with_an_ignored_file_where_a_folder_is_needed(project: Path) -> None:
 
 
 def with_what_a_run_without_hooks_left(project: Path) -> None:
-    write(project, {"unpruned/README.md": "# The tree was not pruned\n"})
+    write(project, {"unpruned/README.md": "# Toy App was not finished\n"})
     commit_all(project)
 
 
@@ -178,7 +178,7 @@ def test_the_folder_of_a_project_of_another_name_is_refused(
 
 def test_a_project_of_a_newer_template_is_refused(cook: Cook, own_history: Path):
     old = git(own_history, "rev-parse", "HEAD")
-    (own_history / TREE / "docs/guide.md").write_text("Newer.\n")
+    (own_history / TREE / "base/docs/guide.md").write_text("Newer.\n")
     commit_all(own_history)
     project = cook.bake(own_history, variant="monolith")
     commit_all(project)
@@ -272,7 +272,7 @@ def test_a_template_that_fails_to_render_changes_nothing(
 ):
     project = bake()
     before = tree_of(project)
-    readme = own_history / TREE / "README.service-layer.md"
+    readme = own_history / TREE / "service-layer/README.md"
     readme.write_text("# {{ cookiecutter.nothing_of_the_kind }}\n")
     commit_all(own_history)
     assert regenerate(cook, own_history, "service-layer").returncode != 0

@@ -6,13 +6,13 @@ import re
 import tomllib
 from typing import Any
 
-from blueprint.names import normal
-from tests.baking import ROOT, TREE
+from blueprint.bake.reserved_names import normal
+from tests.baking import ROOT, source
 
 
-def tables(name: str) -> dict[str, Any]:
-    """Return one of the tree's pyproject files; its template marks stand inside strings."""
-    return tomllib.loads((ROOT / TREE / name).read_text(encoding="utf-8"))
+def tables(variant: str) -> dict[str, Any]:
+    """Return the pyproject.toml of a variant; its template marks stand inside strings."""
+    return tomllib.loads(source(ROOT, "pyproject.toml", variant).read_text(encoding="utf-8"))
 
 
 def bounds(lines: list[str]) -> dict[str, str]:
@@ -20,8 +20,8 @@ def bounds(lines: list[str]) -> dict[str, str]:
     return {normal(re.split(r"[\[<>=~!]", line)[0]): line for line in lines}
 
 
-MONOLITH = tables("pyproject.toml")
-SERVICE_LAYER = tables("pyproject.service-layer.toml")
+MONOLITH = tables("monolith")
+SERVICE_LAYER = tables("service-layer")
 
 
 def test_the_service_layer_needs_all_that_the_monolith_needs_in_the_same_versions():
@@ -44,7 +44,7 @@ def test_every_requirement_is_listed_once_in_order_and_has_two_bounds():
 def test_all_else_is_the_same_but_for_the_migrations_that_are_type_checked():
     included: list[str] = SERVICE_LAYER["tool"]["pyrefly"]["project-includes"]
     assert "migrations" in included
-    rest = tables("pyproject.service-layer.toml")
+    rest = tables("service-layer")
     for path in (("project", "dependencies"), ("dependency-groups", "dev")):
         rest[path[0]][path[1]] = MONOLITH[path[0]][path[1]]
     rest["tool"]["pyrefly"]["project-includes"] = [

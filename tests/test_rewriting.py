@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from blueprint.imports import STATEMENT, arranged, read
-from blueprint.modules import Renames, renames_by_project
-from blueprint.rewriting import rewrite
+from blueprint.rename.import_lines import STATEMENT, arranged, read
+from blueprint.rename.module_names import Renames, renames_by_project
+from blueprint.rename.rewrite import rewrite
 from tests.baking import tool
 
 MOVES = (

@@ -21,6 +21,7 @@ from tests.baking import (
     record_of,
     run,
     snapshot,
+    source,
     tool,
 )
 
@@ -230,7 +231,7 @@ def test_cruft_checks_and_updates_a_project(cook: Cook, template: Path, tmp_path
     check = run(cruft(), "check", cwd=project, home=cook.home)
     assert check.returncode == 0, check.stdout
 
-    with (own / TREE / "docs" / "retell-setup.md").open("a") as file:
+    with (source(own, "docs/retell-setup.md")).open("a") as file:
         file.write("\nA newer line.\n")
     newer = commit_all(own)
     assert run(cruft(), "check", cwd=project, home=cook.home).returncode == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from blueprint.report import as_seen_from_shell
+from blueprint.bake.next_steps import as_seen_from_shell
 from tests.baking import (
     NASTY_DESCRIPTION,
     NASTY_NAME,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import ROOT, TREE, Cook, Entry, record_of, snapshot, three_variants, tool
+from tests.baking import ROOT, TREE, Cook, Entry, record_of, snapshot, source, three_variants, tool
 
 SHARED = {
     ".blueprint.json",
@@ -143,12 +143,14 @@ def test_names_are_followed_everywhere_but_in_words_binaries_and_other_projects(
     )
     assert "`src/app/retellai/client.py` and `app.retellai.client`; this line" in text("README.md")
     for untouched in ("dev/logo.bin", "other-services/order-service/src/app/retellai/client.py"):
-        assert (project / untouched).read_bytes() == (toy / TREE / untouched).read_bytes()
+        original = source(toy, untouched, "microservice")
+        assert (project / untouched).read_bytes() == original.read_bytes()
 
 
 def test_modes_are_kept(project: Path, toy: Path):
     assert snapshot(project)["dev/run.sh"].mode == 0o755
-    assert snapshot(project)["dev/windows.py"].mode == snapshot(toy / TREE)["dev/windows.py"].mode
+    original = source(toy, "dev/windows.py")
+    assert (project / "dev/windows.py").stat().st_mode == original.stat().st_mode
 
 
 def test_the_record_holds_every_answer_but_the_variant(project: Path, variant: str):
@@ -167,11 +169,12 @@ def test_the_record_holds_every_answer_but_the_variant(project: Path, variant: s
 def test_two_files_can_swap_their_places(cook: Cook, tmp_path: Path):
     template = three_variants(tmp_path / "swapping")
     manifest = template / "variants" / "monolith.yaml"
-    rows = "  docs/guide.md: dev/run.sh\n  dev/run.sh: docs/guide.md\n\nsteps:"
-    manifest.write_text(manifest.read_text().replace("\nsteps:", rows, 1))
+    rows = "place:\n  docs/guide.md: dev/run.sh\n  dev/run.sh: docs/guide.md\n"
+    manifest.write_text(manifest.read_text().replace("place: {}\n", rows, 1))
     project = cook.bake(template, variant="monolith")
-    assert (project / "dev/run.sh").read_bytes() == (template / TREE / "docs/guide.md").read_bytes()
-    assert (project / "docs/guide.md").read_bytes() == (template / TREE / "dev/run.sh").read_bytes()
+    base = template / TREE / "base"
+    assert (project / "dev/run.sh").read_bytes() == (base / "docs/guide.md").read_bytes()
+    assert (project / "docs/guide.md").read_bytes() == (base / "dev/run.sh").read_bytes()
 
 
 def test_leftovers_of_a_working_tree_are_not_baked(
@@ -179,8 +182,9 @@ def test_leftovers_of_a_working_tree_are_not_baked(
 ):
     template = three_variants(tmp_path / "used")
     for path in (
-        "src/app/retellai/__pycache__/client.cpython-311.pyc",
-        "dev/.pytest_cache/x",
+        "base/src/app/retellai/__pycache__/client.cpython-311.pyc",
+        "base/dev/.pytest_cache/x",
+        "base/.venv/a/b.py",
         ".venv/a/b.py",
     ):
         (template / TREE / path).parent.mkdir(parents=True, exist_ok=True)
@@ -198,10 +202,10 @@ def test_nothing_is_written_into_the_template(cook: Cook, tmp_path: Path):
 def test_a_row_that_matches_nothing_stops_the_bake_and_leaves_nothing(cook: Cook, tmp_path: Path):
     template = three_variants(tmp_path / "stale")
     manifest = template / "variants" / "monolith.yaml"
-    manifest.write_text(manifest.read_text().replace("  - dev/\n", "  - dev/\n  - gone/\n"))
+    manifest.write_text(manifest.read_text().replace("place: {}", "place:\n  gone/: new/"))
     done = cook.cookiecutter(template, "--no-input")
     assert done.returncode == 1
-    assert "variants/monolith.yaml, line 19: the keep row 'gone/' matches no file" in done.stderr
+    assert "variants/monolith.yaml, line 20: the place row 'gone/' matches no file" in done.stderr
     assert snapshot(cook.out) == {}
 
 
@@ -214,4 +218,5 @@ def test_an_empty_folder_may_be_baked_into(cook: Cook, toy: Path, project: Path,
 
 
 def test_the_toy_has_the_files_that_these_tests_are_about():
-    assert (ROOT / "tests/fixtures/three-variants" / TREE / "dev/run.sh").stat().st_mode & 0o111
+    toy = ROOT / "tests/fixtures/three-variants"
+    assert source(toy, "dev/run.sh").stat().st_mode & 0o111

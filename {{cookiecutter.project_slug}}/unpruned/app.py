@@ -1,8 +1,8 @@
-"""The whole tree of the template, before the hooks made a project of it."""
+"""A notice for a tree of which no project was made, because the template's hooks were refused."""
 
 import sys
 
-sys.stderr.write(
-    "This project was not pruned: the template's hooks were refused. "
-    "Bake it again with the hooks accepted; README.md says how.\n"
+sys.exit(
+    "This is no project yet: the template's hooks were refused. "
+    "Bake it again with the hooks accepted; README.md says how."
 )

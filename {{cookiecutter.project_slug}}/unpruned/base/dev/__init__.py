@@ -1,1 +1,1 @@
-"""The whole world of this project on one machine: `uv run python -m dev`."""
+"""The development commands: `uv run python -m dev --help`."""

@@ -1,4 +1,4 @@
-"""`uv run python -m dev`: the whole world of this project on this machine."""
+"""`uv run python -m dev`: the app and everything that it needs, on this machine."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dotenv import dotenv_values
 
 from dev import stack
-from dev.processes import ROOT, Process, ProcessError, Surroundings, run
+from dev.processes import ROOT, ExtraServices, Process, ProcessError, run
 from dev.servers import HOST, stop_signals
 
 SIMULATOR_KEY = "key_dev"
@@ -16,14 +16,14 @@ API_KEY = "dev-key"
 FROM_NUMBER = "+14155550100"
 WATCH_SECONDS = 0.5
 DESCRIPTION = f"""\
-Starts {stack.WHAT}, prints the addresses, and stops everything on Ctrl-C.
+Starts {stack.SERVICES}, prints the addresses, and stops everything on Ctrl-C.
 No real call can be placed: the app is always pointed at the simulator.
 `python -m dev demo` places calls on free ports, prints what happened, and ends.
-`python -m dev fit` tells whether this variant is still the right size; it changes nothing."""
+`python -m dev fit` advises to stay with this variant, grow or shrink; it changes nothing."""
 
 
 def main() -> int:
-    """Run what the command line asks for; returns the exit code."""
+    """Run the command of the command line. Returns the exit code."""
     options = _parser().parse_args()
     if options.command == "demo":
         # Only the demo needs the app, and its SDK, in this process.
@@ -37,19 +37,19 @@ def main() -> int:
     app_url, simulator_url = (
         f"http://{HOST}:{port}" for port in (options.port, options.simulator_port)
     )
-    told = app_environment(options.port, simulator_url)
+    environment = app_environment(options.port, simulator_url)
     try:
-        with stop_signals() as stop, stack.surround(options, told) as around:
-            started = [
-                *around.before,
+        with stop_signals() as stop, stack.extra_services(options, environment) as extra:
+            processes = [
+                *extra.before,
                 _simulator(options, app_url),
-                _app(options, told | dict(around.environment)),
-                *around.beside,
+                _app(options, environment | dict(extra.environment)),
+                *extra.after,
             ]
-            with run(started, stop) as running:
+            with run(processes, stop) as running:
                 running.wait_until_healthy(stop)
                 if not stop.is_set():
-                    print(table(started, around), flush=True)
+                    print(table(processes, extra), flush=True)
                 while not stop.wait(WATCH_SECONDS):
                     running.check()
     except ProcessError as error:
@@ -59,40 +59,40 @@ def main() -> int:
 
 
 def app_environment(port: int, simulator_url: str) -> dict[str, str]:
-    """Return what the app is told on top of the owner's environment and `.env`.
+    """Return the app's variables, which override the owner's environment and `.env`.
 
-    Retell's address and keys are always the simulator's, so a real key is never used here. The
-    owner's API keys keep working, beside the one that the printed curl line uses.
+    Retell's address and keys are always those of the simulator, so that no real key is used. The
+    owner's API keys stay valid, together with that of the printed curl command.
     """
-    mine: Mapping[str, str | None] = dotenv_values(ROOT / ".env") | dict(os.environ)
-    keys = [key for key in (mine.get("API_KEYS"), API_KEY) if key]
+    owner: Mapping[str, str | None] = dotenv_values(ROOT / ".env") | dict(os.environ)
+    keys = [key for key in (owner.get("API_KEYS"), API_KEY) if key]
     return {
         "RETELL_API_KEY": SIMULATOR_KEY,
         "RETELL_WEBHOOK_KEYS": SIMULATOR_KEY,
         "RETELL_BASE_URL": simulator_url,
-        "RETELL_FROM_NUMBER": mine.get("RETELL_FROM_NUMBER") or FROM_NUMBER,
+        "RETELL_FROM_NUMBER": owner.get("RETELL_FROM_NUMBER") or FROM_NUMBER,
         "API_KEYS": ",".join(keys),
-        "LOG_FORMAT": mine.get("LOG_FORMAT") or "console",
+        "LOG_FORMAT": owner.get("LOG_FORMAT") or "console",
         "HOST": "127.0.0.1",
         "PORT": str(port),
     }
 
 
-def table(started: list[Process], around: Surroundings) -> str:
-    """Return the addresses, and a line that places a call."""
+def table(processes: list[Process], extra: ExtraServices) -> str:
+    """Return the table of addresses, and a command that places a call."""
     rows: list[tuple[str, str]] = []
-    for process in reversed([process for process in started if process.port]):
+    for process in reversed([process for process in processes if process.port]):
         rows.append((process.name, process.url))
-        rows += [(f"  {what}", f"{process.url}{path}") for what, path in process.pages.items()]
-    rows += around.addresses
+        rows += [(f"  {name}", f"{process.url}{path}") for name, path in process.pages.items()]
+    rows += extra.addresses
     width = max(len(name) for name, _ in rows)
-    app = next(process for process in started if process.name == "app")
+    app = next(process for process in processes if process.name == "app")
     return "\n".join(
         [
             "",
             *(f"  {name:<{width}}  {address}" for name, address in rows),
             "",
-            "Place a call (the simulator's phone rings, nobody else's):",
+            "Place a call (only a simulated phone rings):",
             "",
             f"  curl {app.url}/api/calls -H 'Authorization: Bearer {API_KEY}' "
             "-H 'Content-Type: application/json' -d '{\"to_number\": \"+14155550123\"}'",
@@ -153,12 +153,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="[demo | fit]")
     commands.add_parser("demo", help="place calls and end")
-    _add_fit(commands.add_parser("fit", help="say whether to stay, grow or shrink"))
+    _add_fit(commands.add_parser("fit", help="advise to stay, grow or shrink"))
     parser.add_argument("--port", type=int, default=8000, help="port of the app (8000)")
     parser.add_argument(
         "--simulator-port", type=int, default=8080, help="port of the simulator (8080)"
     )
-    parser.add_argument("--call-seconds", type=float, default=3.0, help="length of a talk (3)")
+    parser.add_argument(
+        "--call-seconds", type=float, default=3.0, help="length of a conversation in seconds (3)"
+    )
     parser.add_argument(
         "--reload", action="store_true", help="restart the app when its code changes"
     )
@@ -171,10 +173,10 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         "--days", type=_number(1, 90), default=7, help="whole days of calls to count (7)"
     )
     parser.add_argument(
-        "--team", type=_number(1), help="people in the team, instead of those in git"
+        "--team", type=_number(1), help="people in the team, instead of the count in git"
     )
     parser.add_argument(
-        "--daily-users", type=_number(0), help="daily users, instead of those in Retell's calls"
+        "--daily-users", type=_number(0), help="daily users, instead of the count in Retell's calls"
     )
 
 

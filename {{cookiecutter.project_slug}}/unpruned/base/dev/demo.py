@@ -1,7 +1,7 @@
-"""`uv run python -m dev demo`: one call from the first request to its analysis, told as a story.
+"""`uv run python -m dev demo`: the timeline of one call, from the request to its analysis.
 
-The simulator and the app run in this process, on free ports, and talk over real sockets. What a
-variant has to show besides is in `dev.scenes`.
+The simulator and the app run in this process, on free ports, and communicate over real sockets.
+`dev.demo_steps` has the further steps of the variant.
 """
 
 import asyncio
@@ -14,45 +14,45 @@ from pydantic import SecretStr, ValidationError
 
 from app.main import create_app
 from app.settings import Settings
-from dev import scenes
+from dev import demo_steps
 from dev.servers import ServerError, serve
 from dev.simulator import create_simulator
 from dev.simulator.bodies import describe
 from dev.simulator.clock import now_ms
-from dev.story import POLL_SECONDS, DemoError, Row, Scene, Stage, place_call, timeline
+from dev.timeline import POLL_SECONDS, Clients, DemoError, Row, Step, place_call, timeline
 
 SIMULATOR_KEY = "key_dev"
 API_KEY = "dev-key"
 TO_NUMBER = "+14155550123"
 FROM_NUMBER = "+14155550100"
 CALL_SECONDS = 1.0
-# A scene gives up after this; a healthy one takes some seconds.
-LIMIT_SECONDS = 30.0
+# A step normally takes some seconds.
+STEP_LIMIT_SECONDS = 30.0
 EVENTS = ("call_started", "call_ended", "call_analyzed")
 
 
 def demo() -> int:
-    """Play every scene and print what happened; returns the exit code."""
+    """Run every step and print its timeline. Returns the exit code."""
     began = time.monotonic()
     try:
         with (
             serve(create_simulator(SIMULATOR_KEY, call_seconds=CALL_SECONDS)) as simulator_url,
-            scenes.prepare(settings := _settings(simulator_url)) as more,
+            demo_steps.prepare(settings := _settings(simulator_url)) as steps,
             serve(create_app(settings)) as app_url,
         ):
-            asyncio.run(_play([_one_call, *more], simulator_url, app_url))
+            asyncio.run(_run([_place_one_call, *steps], simulator_url, app_url))
     except ValidationError as error:
         print(f"The demo cannot start: {describe(error)}", file=sys.stderr)
         return 1
     except (DemoError, ServerError) as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         return 1
-    print(f"{scenes.MORAL}: {time.monotonic() - began:.1f} s, all well.")
+    print(f"{demo_steps.SUMMARY}: {time.monotonic() - began:.1f} s, all well.")
     return 0
 
 
 def _settings(simulator_url: str) -> Settings:
-    """Return settings that the owner's environment and `.env` cannot bend."""
+    """Return settings that ignore the owner's environment and `.env`."""
     return Settings(
         _env_file=None,
         retell_api_key=SecretStr(SIMULATOR_KEY),
@@ -67,9 +67,9 @@ def _settings(simulator_url: str) -> Settings:
     )
 
 
-async def _play(played: Sequence[Scene], simulator_url: str, app_url: str) -> None:
-    """Play the scenes one after another, and print each."""
-    # No proxy of the environment may stand between: everything is on this machine.
+async def _run(steps: Sequence[Step], simulator_url: str, app_url: str) -> None:
+    """Run the steps one after another, and print the text of each."""
+    # Without proxies: everything is on this machine.
     async with (
         httpx.AsyncClient(base_url=simulator_url, trust_env=False) as simulator,
         httpx.AsyncClient(
@@ -80,38 +80,38 @@ async def _play(played: Sequence[Scene], simulator_url: str, app_url: str) -> No
             webhook_url = {"webhook_url": f"{app_url}/webhooks/retell"}
             changed = await simulator.patch("/_simulator/settings", json=webhook_url)
             changed.raise_for_status()
-            for scene in played:
-                async with asyncio.timeout(LIMIT_SECONDS):
-                    print(await scene(Stage(simulator, app)), end="\n\n", flush=True)
+            for step in steps:
+                async with asyncio.timeout(STEP_LIMIT_SECONDS):
+                    print(await step(Clients(simulator, app)), end="\n\n", flush=True)
         except TimeoutError as error:
-            raise DemoError(f"the scene did not end within {LIMIT_SECONDS:.0f} s.") from error
+            raise DemoError(f"a step did not end within {STEP_LIMIT_SECONDS:.0f} s.") from error
         except httpx.HTTPError as error:
             raise DemoError(f"{type(error).__name__}: {error}") from error
 
 
-async def _one_call(stage: Stage) -> str:
-    """Place a call, follow it to its analysis and return the timeline."""
+async def _place_one_call(clients: Clients) -> str:
+    """Place a call, wait for its analysis and webhooks, and return the timeline."""
     start = now_ms()
     rows: list[Row] = []
     body = {"to_number": TO_NUMBER, "retell_llm_dynamic_variables": {"customer_name": "Zoë"}}
-    call_id = await place_call(stage, body, rows)
-    call = await _poll(stage.app, call_id, rows)
-    deliveries = await _wait_for_webhooks(stage.simulator)
-    rows += await _what_the_simulator_saw(stage.simulator, deliveries)
+    call_id = await place_call(clients, body, rows)
+    call = await _poll(clients.app, call_id, rows)
+    deliveries = await _wait_for_webhooks(clients.simulator)
+    rows += await _simulator_rows(clients.simulator, deliveries)
     return f"{timeline(start, rows)}\n\n{_summary(call)}"
 
 
 async def _poll(app: httpx.AsyncClient, call_id: str, rows: list[Row]) -> Mapping[str, object]:
-    """Ask the app for the call until it is analysed; note each change of its status."""
-    seen = None
+    """Read the call from the app until it is analysed; add each change of its status to `rows`."""
+    last_status = None
     while True:
         answer = await app.get(f"/api/calls/{call_id}")
         if answer.status_code != 200:
             raise DemoError(f"GET /api/calls/{call_id} answered {answer.status_code}.")
         call: dict[str, object] = answer.json()
-        if call["call_status"] != seen:
-            seen = call["call_status"]
-            rows.append((now_ms(), "app", "you", f"GET /api/calls: call_status is {seen}"))
+        if call["call_status"] != last_status:
+            last_status = call["call_status"]
+            rows.append((now_ms(), "app", "you", f"GET /api/calls: call_status is {last_status}"))
         if call.get("call_analysis"):
             rows.append((now_ms(), "app", "you", "GET /api/calls: the analysis is there"))
             return call
@@ -119,7 +119,7 @@ async def _poll(app: httpx.AsyncClient, call_id: str, rows: list[Row]) -> Mappin
 
 
 async def _wait_for_webhooks(simulator: httpx.AsyncClient) -> list[dict[str, object]]:
-    """Return the deliveries once each event was accepted."""
+    """Wait until the app has accepted every event; return all deliveries."""
     while True:
         deliveries: list[dict[str, object]] = (await simulator.get("/_simulator/deliveries")).json()
         accepted = {row["event"] for row in deliveries if _accepted(row)}
@@ -135,7 +135,7 @@ def _accepted(row: Mapping[str, object]) -> bool:
     return isinstance(row["status"], int) and 200 <= row["status"] < 300
 
 
-async def _what_the_simulator_saw(
+async def _simulator_rows(
     simulator: httpx.AsyncClient, deliveries: list[dict[str, object]]
 ) -> list[Row]:
     rings = (await simulator.get("/_simulator/rings")).json()

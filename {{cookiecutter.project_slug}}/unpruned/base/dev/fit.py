@@ -1,7 +1,7 @@
-"""`uv run python -m dev fit`: is this variant still the right size? Stay, grow or shrink.
+"""`uv run python -m dev fit`: advise whether to stay with this variant, grow or shrink.
 
-It counts who works on the project, by git, and whom the project talks to, by Retell, which keeps
-the record of the calls in every variant. Both are held against the decision matrix of the README.
+It counts the project's contributors in git and its daily users in Retell's list of calls, which is
+complete in every variant, and compares both with the decision matrix of the README.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from app.telemetry import configure_logging
 from dev.processes import ROOT
 
 TEAM_DAYS = 90
-"""Who committed in these days belongs to the team."""
+"""The team is everyone who committed in this many days."""
 DAY_MS = 24 * 60 * 60 * 1000
 PAGE_CALLS = 1000
-"""The longest page that Retell gives."""
+"""Retell's largest page of calls."""
 MOST_PAGES = 250
-"""Of one day. Beyond it the day's figures are lower bounds, and so are memory and time bounded."""
+"""The limit for one day, to bound memory and time; a day with more has lower bounds only."""
 
 Measure = Literal["team", "daily_users"]
 UNITS: Mapping[Measure, tuple[str, str]] = {
@@ -49,20 +49,20 @@ class Variant:
     team: str
     daily_users: str
 
-    def told(self, measure: Measure) -> str:
-        """Return the numbers that it is for, as the README spells them."""
+    def range_of(self, measure: Measure) -> str:
+        """Return the range of a measure, in the README's spelling."""
         return self.team if measure == "team" else self.daily_users
 
     def is_below(self, measure: Measure, count: int) -> bool:
-        """Tell whether `count` is less than it is for."""
-        return count < bounds(self.told(measure))[0]
+        """Return True if `count` is below the variant's range."""
+        return count < bounds(self.range_of(measure))[0]
 
     def is_above(self, measure: Measure, count: int) -> bool:
-        """Tell whether `count` is more than it is for."""
-        return count > bounds(self.told(measure))[1]
+        """Return True if `count` is above the variant's range."""
+        return count > bounds(self.range_of(measure))[1]
 
 
-# The variants that the template has, the smallest first.
+# The variants of the template, the smallest first.
 VARIANTS = (
     Variant(name="monolith", title="Monolith", team="1-5", daily_users="< 10K"),
     Variant(name="service-layer", title="Service layer", team="5-20", daily_users="10K-100K"),
@@ -72,9 +72,9 @@ LARGEST = "That is beyond the largest variant here: look whether a newer templat
 SIMPLER = "Start simpler: over-engineering is the first mistake."
 
 
-def bounds(told: str) -> tuple[int, float]:
-    """Read `1-5`, `< 10K` or `100K+`: the lowest and the highest number that fit, both included."""
-    numbers = told.replace("K", "000")
+def bounds(text: str) -> tuple[int, float]:
+    """Parse `1-5`, `< 10K` or `100K+`; return the lowest and the highest number, inclusive."""
+    numbers = text.replace("K", "000")
     if numbers.startswith("<"):
         return 0, int(numbers[1:]) - 1
     if numbers.endswith("+"):
@@ -85,7 +85,7 @@ def bounds(told: str) -> tuple[int, float]:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, and the variant to end up with."""
+    """The advice, with the variant to use and the reason."""
 
     word: Literal["stay", "grow", "shrink"]
     variant: Variant
@@ -93,26 +93,26 @@ class Advice:
 
 
 def judge(present: Variant, counts: Mapping[Measure, int]) -> Advice:
-    """Hold the figures that are known against the matrix.
+    """Compare the known figures with the matrix and return the advice.
 
-    One figure that is too big is a reason to grow; only when all of them are too small is the
-    variant too big. Where the rows of the matrix overlap, the present variant fits.
+    One figure above the variant's range means grow; all figures below it mean shrink. Where ranges
+    of two variants overlap, the advice is to stay.
     """
     if not counts:
         return Advice("stay", present, "no figure is known, so none speaks for another size.")
     above = [measure for measure, count in counts.items() if present.is_above(measure, count)]
     needed = _smallest_for(counts)
     if above:
-        reasons = [_held_against(present, counts, above)]
+        reasons = [_comparison(present, counts, above)]
         if any(VARIANTS[-1].is_above(measure, count) for measure, count in counts.items()):
             reasons.append(LARGEST)
         word = "stay" if needed is present else "grow"
         return Advice(word, needed, "\n".join(reasons))
     if all(present.is_below(measure, count) for measure, count in counts.items()):
-        reason = f"{_held_against(present, counts, list(counts))}\n{SIMPLER}"
+        reason = f"{_comparison(present, counts, list(counts))}\n{SIMPLER}"
         return Advice("shrink", needed, reason)
-    told = " and ".join(_amount(measure, count) for measure, count in counts.items())
-    return Advice("stay", present, f"a {present.title.lower()} fits {told}.")
+    amounts = " and ".join(_amount(measure, count) for measure, count in counts.items())
+    return Advice("stay", present, f"a {present.title.lower()} fits {amounts}.")
 
 
 def _smallest_for(counts: Mapping[Measure, int]) -> Variant:
@@ -122,12 +122,12 @@ def _smallest_for(counts: Mapping[Measure, int]) -> Variant:
     return VARIANTS[-1]
 
 
-def _held_against(
+def _comparison(
     variant: Variant, counts: Mapping[Measure, int], measures: Sequence[Measure]
 ) -> str:
     return "\n".join(
         f"{_amount(measure, counts[measure])}: "
-        f"a {variant.title.lower()} is for {variant.told(measure)}."
+        f"a {variant.title.lower()} is for {variant.range_of(measure)}."
         for measure in measures
     )
 
@@ -138,16 +138,16 @@ def _amount(measure: Measure, count: int) -> str:
 
 
 class FigureUnknown(Exception):
-    """A figure cannot be had; the message says why."""
+    """A figure is not available; the message is the reason."""
 
 
 def contributors(folder: Path) -> int:
     """Count the people who committed to the folder in the last `TEAM_DAYS` days.
 
-    People are e-mail addresses, joined as `.mailmap` says. Bots are none.
+    A person is an e-mail address, after `.mailmap`. Bots do not count.
 
     Raises:
-        FigureUnknown: there is no git, no repository, no history, or only a part of it.
+        FigureUnknown: git, the repository, its history or a part of the history is missing.
     """
     if _git(folder, "rev-parse", "--is-shallow-repository").strip() == "true":
         raise FigureUnknown("git has only a part of the history (git fetch --unshallow)")
@@ -160,11 +160,11 @@ def contributors(folder: Path) -> int:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # A hook of git may run this with variables that point git at another repository.
+    # A git hook sets variables that point git at its own repository.
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(  # noqa: S603
-            ["git", *arguments],  # noqa: S607 - found on the path, as everybody's git is
+            ["git", *arguments],  # noqa: S607 - git is found on the PATH
             cwd=folder,
             env=own | {"LC_ALL": "C"},
             capture_output=True,
@@ -180,22 +180,22 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @dataclass(frozen=True)
 class Day:
-    """The calls of one day, and the people on the other end of them."""
+    """The number of calls on one day, and of different people in them."""
 
     day: date
     calls: int
     people: int
     is_complete: bool = True
-    """False: there were more than were read."""
+    """False if the day has more calls than were read."""
 
 
 async def read_days(client: RetellClient, before: date, days: int) -> list[Day]:
-    """Read the whole days (UTC) before the day `before`, the oldest first.
+    """Read the calls of the `days` days (UTC) before the day `before`, the oldest day first.
 
-    Only calls that began count: Retell gives no start to those that nobody answered.
+    Counts only answered calls: Retell's filter is their start, which the others do not have.
 
     Raises:
-        RetellError: Retell did not tell.
+        RetellError: Retell did not list the calls.
     """
     return [await _read_day(client, before - timedelta(days=ago)) for ago in range(days, 0, -1)]
 
@@ -215,19 +215,19 @@ async def _read_day(client: RetellClient, day: date) -> Day:
 
 
 def _other_party(call: Call) -> str:
-    """Return who was talked to; where no number tells, such as on the web, each call is one."""
+    """Return the other party's number. A call without one, such as a web call, is one person."""
     numbers = {"outbound": call.to_number, "inbound": call.from_number}
     number = numbers.get(call.direction or "")
-    # A caller without a number is "anonymous", and not always the same person.
+    # Callers who hide their number are all "anonymous".
     has_digits = number is not None and any(character.isdigit() for character in number)
     return number if number and has_digits else call.call_id
 
 
 def recent_days(days: int) -> list[Day]:
-    """Read the last whole days with the app's own settings.
+    """Read the last complete days with the app's own settings.
 
     Raises:
-        FigureUnknown: a setting is missing, or Retell did not tell.
+        FigureUnknown: a setting is missing, or Retell did not list the calls.
     """
     try:
         settings = load_settings()
@@ -235,12 +235,12 @@ def recent_days(days: int) -> list[Day]:
         title, *lines = (line.strip() for line in str(error).splitlines())
         raise FigureUnknown(f"{title} {'; '.join(lines)}") from error
     try:
-        return asyncio.run(_ask(settings, days))
+        return asyncio.run(_query_retell(settings, days))
     except RetellError as error:
         raise FigureUnknown(str(error)) from error
 
 
-async def _ask(settings: Settings, days: int) -> list[Day]:
+async def _query_retell(settings: Settings, days: int) -> list[Day]:
     client = RetellClient(
         settings.retell_api_key.get_secret_value(),
         settings.retell_base_url,
@@ -257,7 +257,7 @@ class _Answers(BaseModel):
 
 
 class Record(BaseModel):
-    """What `.blueprint.json` says of how the project was made."""
+    """The contents of `.blueprint.json`, the record of how the project was baked."""
 
     variant: str
     template: str
@@ -265,12 +265,12 @@ class Record(BaseModel):
 
     @property
     def present(self) -> Variant | None:
-        """The variant that the project is; None when this command does not know it."""
+        """The project's variant; None if this command does not know it."""
         return next((variant for variant in VARIANTS if variant.name == self.variant), None)
 
 
 def fit(options: argparse.Namespace) -> int:
-    """Print the figures, and whether to stay, grow or shrink; returns the exit code."""
+    """Print the figures and the advice: stay, grow or shrink. Returns the exit code."""
     try:
         record = Record.model_validate_json((ROOT / ".blueprint.json").read_bytes())
     except (OSError, ValidationError):
@@ -280,13 +280,13 @@ def fit(options: argparse.Namespace) -> int:
     if (present := record.present) is None:
         print(f".blueprint.json names an unknown variant: {record.variant!r}.", file=sys.stderr)
         return 1
-    # The client tells of its retries in the log; here what it ends with is enough.
+    # Errors only: the client would also log each retry.
     configure_logging("error", "console")
     print(f"variant      {present.title}, for {_purpose(present)}", flush=True)
     team = _team(options.team)
-    print(f"people       {team.told}", flush=True)
+    print(f"people       {team.text}", flush=True)
     users = _daily_users(options.daily_users, options.days)
-    print(f"daily users  {users.told}", flush=True)
+    print(f"daily users  {users.text}", flush=True)
     figures: dict[Measure, int | None] = {"team": team.count, "daily_users": users.count}
     advice = judge(
         present, {measure: count for measure, count in figures.items() if count is not None}
@@ -299,10 +299,10 @@ def fit(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the project, None while it is unknown, and where it is from or why not."""
+    """A figure of the project, or None if it is unknown, with its source or the reason."""
 
     count: int | None
-    told: str
+    text: str
 
 
 def _team(given: int | None) -> Figure:
@@ -330,12 +330,13 @@ def _busiest(busiest: Day, days: int) -> str:
     last = f"the last {days} days" if days > 1 else "the last day"
     if not busiest.people:
         return f"0 in {last}, says Retell"
-    return f"{_read(busiest, busiest.people)} on {busiest.day}, the busiest of {last}, says Retell"
+    people = _number(busiest, busiest.people)
+    return f"{people} on {busiest.day}, the busiest of {last}, says Retell"
 
 
 def _table(days: Sequence[Day], busiest: Day) -> str:
     rows = [("day (UTC)", "calls", "people")]
-    rows += [(str(day.day), _read(day, day.calls), _read(day, day.people)) for day in days]
+    rows += [(str(day.day), _number(day, day.calls), _number(day, day.people)) for day in days]
     marks = ["", *("busiest" if day is busiest and day.people else "" for day in days)]
     return "\n".join(
         f"  {day:<10}  {calls:>9}  {people:>9}  {mark}".rstrip()
@@ -343,7 +344,7 @@ def _table(days: Sequence[Day], busiest: Day) -> str:
     )
 
 
-def _read(day: Day, count: int) -> str:
+def _number(day: Day, count: int) -> str:
     return f"{count:,}{'' if day.is_complete else '+'}"
 
 

@@ -1,4 +1,4 @@
-"""Starts a list of processes, waits until each is healthy, and stops them by process id."""
+"""Processes of `python -m dev`: start them, wait until each is healthy, stop them by id."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from dev.servers import HOST, PortInUseError, bind
 
 ROOT = Path(__file__).resolve().parent.parent
-# An app that imports its SDK for the first time takes some seconds.
+# The first import of the SDK takes some seconds.
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 CHECK_SECONDS = 0.1
@@ -23,67 +23,67 @@ CHECK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the world on this machine, and how to tell that it works."""
+    """A process to start, with its health check."""
 
     name: str
     command: Sequence[str]
     port: int | None = None
-    """Where it listens; None: nowhere."""
+    """The port that it listens on; None: it does not listen."""
 
     port_flag: str = ""
-    """The flag of `python -m dev` that chooses the port."""
+    """The option of `python -m dev` that sets the port."""
 
     scheme: str = "http"
     health_path: str | None = None
-    """What answers 200 once it works; None: it works as soon as its port takes connections."""
+    """The path that answers 200 when it is healthy; None: an open port is enough."""
 
-    is_first: bool = False
-    """Whether those after it need it: they start once it works or, without a port, has ended."""
+    is_prerequisite: bool = False
+    """True: later processes start only when it is healthy or, without a port, has ended."""
 
     pages: Mapping[str, str] = field(default_factory=dict)
-    """Further rows of the table of addresses: what it is -> path."""
+    """Further rows of the table of addresses: name -> path."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to this process's own environment."""
+    """Variables to add to this process's environment."""
 
     quiet: bool = False
-    """Whether its standard output is left aside."""
+    """True: discard its standard output."""
 
     @property
     def url(self) -> str:
-        """The base URL; empty when it listens nowhere."""
+        """The base URL; empty without a port."""
         return f"{self.scheme}://{HOST}:{self.port}" if self.port else ""
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a variant needs on this machine besides the simulator and the app."""
+class ExtraServices:
+    """The services that a variant needs besides the simulator and the app."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Told to the app on top of what it is told in every variant."""
+    """Variables for the app, in addition to those of every variant."""
 
     before: Sequence[Process] = ()
-    """Started before the simulator and the app."""
+    """Processes to start before the simulator and the app."""
 
-    beside: Sequence[Process] = ()
-    """Started after them."""
+    after: Sequence[Process] = ()
+    """Processes to start after them."""
 
     addresses: Sequence[tuple[str, str]] = ()
     """Further rows of the table of addresses."""
 
 
 class ProcessError(Exception):
-    """A process did not start or ended by itself; the message is one line for a person."""
+    """A process did not start, or ended early; the message is one line for the user."""
 
 
 class Running:
-    """Processes that were started together."""
+    """The running processes."""
 
     def __init__(self) -> None:
         self._children: list[tuple[Process, subprocess.Popen[bytes]]] = []
 
     def start(self, process: Process) -> None:
-        """Start one process in a session of its own, so that Ctrl-C reaches only this one."""
+        """Start a process in its own session, so that Ctrl-C does not reach it."""
         child = subprocess.Popen(  # noqa: S603 - the commands are this project's own
             process.command,
             cwd=ROOT,
@@ -102,7 +102,10 @@ class Running:
                 raise ProcessError(f"{process.name} ended by itself with exit code {code}.")
 
     def wait_until_healthy(self, stop: threading.Event) -> None:
-        """Wait until every process works; returns early when `stop` is set."""
+        """Wait until every process is healthy. Returns early when `stop` is set.
+
+        Raises `ProcessError` when one ends, or is not healthy after `START_SECONDS`.
+        """
         deadline = time.monotonic() + START_SECONDS
         for process, _ in self._children:
             while not stop.is_set() and not _is_healthy(process):
@@ -113,9 +116,9 @@ class Running:
                 stop.wait(CHECK_SECONDS)
 
     def wait_until_ended(self, stop: threading.Event) -> None:
-        """Wait until the process that was started last has done its work and ended.
+        """Wait until the process that was started last has ended.
 
-        Returns early when `stop` is set. Raises `ProcessError` when it failed.
+        Returns early when `stop` is set. Raises `ProcessError` when it fails.
         """
         process, child = self._children[-1]
         while child.poll() is None:
@@ -126,9 +129,15 @@ class Running:
         del self._children[-1]
 
     def stop(self) -> None:
-        """End every process, those that others need at last; kill what does not end in time."""
-        for is_first in (False, True):
-            _end([child for process, child in self._children if process.is_first is is_first])
+        """Stop every process, prerequisites last; kill one that takes over `STOP_SECONDS`."""
+        for prerequisites in (False, True):
+            _end(
+                [
+                    child
+                    for process, child in self._children
+                    if process.is_prerequisite is prerequisites
+                ]
+            )
 
 
 def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -146,10 +155,10 @@ def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
 
 @contextlib.contextmanager
 def run(processes: Sequence[Process], stop: threading.Event) -> Generator[Running, None, None]:
-    """Start every process, no more of them once `stop` is set; stop them all on leaving.
+    """Start the processes until `stop` is set; stop them all at exit.
 
     Raises:
-        ProcessError: a port is taken, and nothing was started; or one that is first failed.
+        ProcessError: a port is in use, and nothing was started; or a prerequisite failed.
     """
     for process in processes:
         _check_port(process)
@@ -159,9 +168,9 @@ def run(processes: Sequence[Process], stop: threading.Event) -> Generator[Runnin
             if stop.is_set():
                 break
             running.start(process)
-            if process.is_first and process.port is None:
+            if process.is_prerequisite and process.port is None:
                 running.wait_until_ended(stop)
-            elif process.is_first:
+            elif process.is_prerequisite:
                 running.wait_until_healthy(stop)
         yield running
     finally:
@@ -187,7 +196,7 @@ def _is_healthy(process: Process) -> bool:
         if process.health_path is None:
             socket.create_connection((HOST, process.port), timeout=2).close()
             return True
-        # The address is http on this machine, and no proxy of the environment may stand between.
+        # Without proxies: the address is on this machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{process.url}{process.health_path}", timeout=2) as answer:
             return bool(answer.status == 200)

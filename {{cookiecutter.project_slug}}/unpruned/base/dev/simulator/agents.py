@@ -1,4 +1,4 @@
-"""The agents that exist in the simulator."""
+"""The agents of the simulated workspace."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dev.simulator.clock import now_ms
 from dev.simulator.errors import ApiError
 from dev.simulator.filters import Test, matches, text_filter, true_filter
 
-# The first one answers calls that name no agent.
+# The first is the agent of calls that name none.
 DEFAULT_AGENTS = {
     "agent_receptionist": "Receptionist",
     "agent_survey": "Customer survey",
@@ -19,7 +19,7 @@ DEFAULT_AGENTS = {
 
 @dataclass(frozen=True)
 class Agent:
-    """A voice agent; its version never changes here."""
+    """A voice agent; its version never changes."""
 
     agent_id: str
     name: str
@@ -31,7 +31,7 @@ class AgentBook:
     """The agents of the simulated workspace, by id."""
 
     def __init__(self, names: dict[str, str]) -> None:
-        # One millisecond apart, so that their order is certain.
+        # One millisecond apart, for a stable order.
         start = now_ms()
         self._agents = {
             agent_id: Agent(agent_id, name, start + number)
@@ -39,18 +39,18 @@ class AgentBook:
         }
 
     def default(self) -> Agent:
-        """Return the agent that answers when a call names none."""
+        """Return the agent of calls that name none."""
         return next(iter(self._agents.values()))
 
     def get(self, agent_id: str) -> Agent:
-        """Return one agent; an unknown id is Retell's 422."""
+        """Return one agent. Raises `ApiError` 422 for an unknown id, as Retell does."""
         try:
             return self._agents[agent_id]
         except KeyError as error:
             raise ApiError(422) from error
 
     def page(self, criteria: dict[str, object], query: AgentListQuery) -> dict[str, object]:
-        """Answer list-agents: filtered, sorted by modification time, one page."""
+        """Build the answer of list-agents: one page, filtered, sorted by modification time."""
         agents = sorted(
             (agent for agent in self._agents.values() if _matches(agent, criteria)),
             key=lambda agent: agent.modified_at,

@@ -1,4 +1,4 @@
-"""Calls as Retell shows them, built from the SDK's own response types.
+"""The JSON of calls, built with the SDK's response types.
 
 Fields that a call does not have yet are absent, never null.
 """
@@ -11,12 +11,12 @@ from retell.types.call_list_response import (
 
 from dev.simulator.calls import Call
 
-# `.invalid` can never be a real host: nothing is recorded.
+# Nothing is recorded; `.invalid` is never a real host (RFC 2606).
 RECORDINGS = "https://recordings.simulator.invalid"
 # Cents per second; the sum is a price of 7 cents a minute.
 UNIT_PRICES = {"elevenlabs_tts": 0.0584, "gpt_4_1": 0.0333, "us_telephony": 0.025}
 SECONDS_PER_WORD = 0.4
-# What the items of list-calls leave out, since version 3 of that path.
+# Fields that items of list-calls do not have since version 3 of that path.
 NOT_LISTED = ("transcript", "transcript_object", "recording_url")
 
 
@@ -34,7 +34,7 @@ def list_item(call: Call) -> dict[str, object]:
 
 
 def webhook_call(call: Call, event: str) -> dict[str, object]:
-    """Build the call inside a webhook; only call_analyzed carries the analysis."""
+    """Build the call of a webhook; only that of call_analyzed has the analysis."""
     fields = call_answer(call)
     if event != "call_analyzed":
         fields.pop("call_analysis", None)
@@ -42,7 +42,7 @@ def webhook_call(call: Call, event: str) -> dict[str, object]:
 
 
 def combined_cost(call: Call) -> float | None:
-    """Return what an ended call cost, in cents; None before, and for one that never connected."""
+    """Return the cost of a call in cents; None before its end, and if it never connected."""
     if call.duration_ms is None:
         return None
     return round(call.duration_ms / 1000 * sum(UNIT_PRICES.values()), 4)
@@ -99,7 +99,7 @@ def _fields_after_a_talk(call: Call) -> dict[str, object]:
 
 
 def _utterances(call: Call) -> list[dict[str, object]]:
-    """Give every word its time in the recording, in seconds."""
+    """Build the transcript with the time of every word in the recording, in seconds."""
     utterances: list[dict[str, object]] = []
     spoken = 0
     for role, text in call.lines:

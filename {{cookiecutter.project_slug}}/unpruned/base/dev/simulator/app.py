@@ -1,4 +1,4 @@
-"""The simulator as one ASGI app: Retell's paths and the control endpoints."""
+"""The simulator's ASGI app: Retell's paths and the control endpoints."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dev.simulator.agents import DEFAULT_AGENTS
 from dev.simulator.control import create_control
 from dev.simulator.errors import unknown_path
-from dev.simulator.faults import remember_connection
+from dev.simulator.faults import store_connection
 from dev.simulator.operations import routes
 from dev.simulator.settings import SimulatorSettings
 from dev.simulator.simulation import Simulation
@@ -23,10 +23,10 @@ def create_simulator(
     agents: dict[str, str] | None = None,
     **changes: object,
 ) -> ASGIApp:
-    """Build a simulator of one Retell workspace, to be served by `dev.servers.serve`.
+    """Build a simulator of one Retell workspace; serve it with `dev.servers.serve`.
 
-    `api_key` is asked of every request and signs every webhook. `agents` maps the ids that exist to
-    their names. Further keywords are fields of `SimulatorSettings`: `call_seconds=0.2`.
+    Every request needs `api_key`, which also signs the webhooks. `agents` maps agent ids to names.
+    Further keywords are fields of `SimulatorSettings`: `call_seconds=0.2`.
 
     Raises pydantic's `ValidationError` for a setting that does not exist or has a wrong value.
     """
@@ -51,7 +51,7 @@ def create_simulator(
 
     async def simulator(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            remember_connection(scope, send)
+            store_connection(scope, send)
         await app(scope, receive, send)
 
     return simulator

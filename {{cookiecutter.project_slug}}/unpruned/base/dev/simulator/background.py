@@ -1,23 +1,23 @@
-"""Work that goes on after a request was answered: calls and deliveries."""
+"""Background tasks, for calls and deliveries."""
 
 import asyncio
 from collections.abc import Coroutine
 
 
 class Background:
-    """Keeps running tasks alive, and cancels them at a reset and at the end."""
+    """The running tasks, which are cancelled at a reset and at shutdown."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[object, object, None]) -> None:
-        """Run `work` in the background; its errors reach the log of asyncio."""
+        """Run `work` in the background. asyncio logs its errors."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def cancel(self) -> None:
-        """Stop everything and wait for the end of it."""
+        """Cancel all tasks and wait for them to end."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -17,7 +17,7 @@ from dev.simulator.errors import MESSAGES, ApiError
 
 # Retell: "metadata at most 50 kB".
 MAX_METADATA_BYTES = 50 * 1024
-# E.164: a plus and at most 15 digits, the first of which is no zero.
+# E.164: a plus sign and at most 15 digits; the first is not a zero.
 E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -35,7 +35,7 @@ def _metadata(value: dict[str, object]) -> dict[str, object]:
 
 Metadata = Annotated[dict[str, object], AfterValidator(_metadata)]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
-# 5 to 255 characters of this alphabet, says Retell.
+# From Retell's API reference.
 IdempotencyKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{5,255}$")]
 DynamicVariables = dict[str, str]
 
@@ -54,7 +54,7 @@ class PhoneCallBody(BaseModel):
     idempotency_key: IdempotencyKey | None = None
 
     def check_numbers(self) -> None:
-        """Raise 400 for a number that is not E.164; the caller's may opt out, as at Retell."""
+        """Raise `ApiError` 400 for a number that is not E.164; `from_number` can opt out."""
         checked = {"to_number": self.to_number}
         if not self.ignore_e164_validation:
             checked["from_number"] = self.from_number
@@ -98,10 +98,10 @@ class AgentListQuery(BaseModel):
 
 
 def parse_body(model: type[Body], raw: bytes) -> Body:
-    """Read a JSON object into `model`; raises `ApiError` 400 that names what was wrong."""
+    """Parse a JSON body as `model`. Raises `ApiError` 400 that names the problem."""
     try:
         value = json.loads(raw or b"{}", parse_constant=_refuse_constant)
-        # Lone surrogates survive JSON, but can never be sent on as UTF-8.
+        # JSON allows lone surrogates, but UTF-8 does not.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"{MESSAGES[400]} The body is not JSON: {error}") from error
@@ -109,7 +109,7 @@ def parse_body(model: type[Body], raw: bytes) -> Body:
 
 
 def parse(model: type[Body], value: object) -> Body:
-    """Check a decoded value against `model`; raises `ApiError` 400 that names what was wrong."""
+    """Validate a decoded value as `model`. Raises `ApiError` 400 that names the problem."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -117,7 +117,7 @@ def parse(model: type[Body], value: object) -> Body:
 
 
 def describe(error: ValidationError) -> str:
-    """Tell each problem as `place: message`, without the input (it may be private)."""
+    """Return each problem as `place: message`, without the input, which may be private."""
     return "; ".join(
         f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
         for problem in error.errors(include_input=False, include_url=False)

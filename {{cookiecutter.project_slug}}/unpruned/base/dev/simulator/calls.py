@@ -1,4 +1,4 @@
-"""The calls of the simulated workspace and what happens to each of them."""
+"""The calls of the simulated workspace, and their course."""
 
 import asyncio
 import time
@@ -9,21 +9,21 @@ from typing import Literal
 
 from dev.simulator.agents import Agent
 from dev.simulator.clock import now_ms, wait_for
-from dev.simulator.conversations import STORIES, Outcome, Role, Story, listener_name
+from dev.simulator.conversations import CONVERSATIONS, Conversation, Outcome, Role, listener_name
 from dev.simulator.errors import ApiError
 from dev.simulator.settings import SimulatorSettings
 
 CallType = Literal["phone_call", "web_call"]
 Status = Literal["registered", "not_connected", "ongoing", "ended", "error"]
 Event = Literal["call_started", "call_ended", "call_analyzed"]
-# Ringing before the talk and analysing after it, as parts of the talk's length.
+# The lengths of ringing and analysis, as fractions of the conversation's.
 RINGING = 0.25
 ANALYSING = 0.25
 
 
 @dataclass(eq=False)
 class Call:
-    """One call; timestamps are milliseconds since the epoch."""
+    """One call; timestamps are Unix milliseconds."""
 
     call_type: CallType
     agent: Agent
@@ -45,32 +45,33 @@ class Call:
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
-    def story(self) -> Story:
-        """How this call goes, chosen by its metadata."""
-        return STORIES[Outcome(str((self.metadata or {}).get("simulator_outcome", "completed")))]
+    def conversation(self) -> Conversation:
+        """The course of the call, chosen by `simulator_outcome` in its metadata."""
+        outcome = (self.metadata or {}).get("simulator_outcome", Outcome.COMPLETED)
+        return CONVERSATIONS[Outcome(str(outcome))]
 
     @property
     def is_active(self) -> bool:
-        """Whether the call holds a slot of the concurrency limit."""
+        """True while the call counts against the concurrency limit."""
         return self.status in ("registered", "ongoing")
 
     @property
     def duration_ms(self) -> int | None:
-        """Length of the talk; None until it ends, and for a call that never connected."""
+        """The length of the conversation; None before its end, and if it never connected."""
         if self.start_timestamp is None or self.end_timestamp is None:
             return None
         return self.end_timestamp - self.start_timestamp
 
     @property
     def sorted_at(self) -> int:
-        """What list-calls sorts by."""
+        """The sort key of list-calls, in Unix milliseconds."""
         return self.start_timestamp or self.created_at
 
 
 class CallBook:
-    """Every call since the last reset; starts, ends and analyses them.
+    """The calls since the last reset, which it starts, ends and analyses.
 
-    `emit` is told each event at the moment it happens; `spawn` runs a coroutine in the background.
+    It calls `emit` for each event when it happens; `spawn` runs a coroutine in the background.
     """
 
     def __init__(
@@ -92,29 +93,29 @@ class CallBook:
         return list(self._calls.values())
 
     def get(self, call_id: str) -> Call:
-        """Return one call; an unknown id is Retell's 422."""
+        """Return one call. Raises `ApiError` 422 for an unknown id, as Retell does."""
         try:
             return self._calls[call_id]
         except KeyError as error:
             raise ApiError(422) from error
 
     def active(self) -> int:
-        """Count the calls that hold a slot of the concurrency limit."""
+        """Return the number of calls that count against the concurrency limit."""
         return len(self._active)
 
-    def answered(self, idempotency_key: str | None) -> Call | None:
-        """Return the call that this key already placed, for as long as keys are remembered.
+    def placed_with(self, idempotency_key: str | None) -> Call | None:
+        """Return the call that was placed with this key, until the key expires.
 
-        What Retell does with the same key and another body is unknown; here the key alone counts.
+        A different body with the same key also gets that call; Retell's behaviour is not known.
         """
         if idempotency_key is None or idempotency_key not in self._keys:
             return None
         placed_at, call = self._keys[idempotency_key]
-        remembered = time.monotonic() - placed_at < self._settings.idempotency_seconds
-        return call if remembered else None
+        is_valid = time.monotonic() - placed_at < self._settings.idempotency_seconds
+        return call if is_valid else None
 
     def place(self, call: Call, idempotency_key: str | None = None) -> None:
-        """Let a call begin; an outbound phone call rings. Raises 429 when no slot is free."""
+        """Start a call; an outbound one rings. Raises `ApiError` 429 at the concurrency limit."""
         self._check_concurrency(call)
         self._calls[call.call_id] = call
         self._active.add(call)
@@ -129,25 +130,25 @@ class CallBook:
                     "at": now_ms(),
                 }
             )
-        self._spawn(self._live(call))
+        self._spawn(self._run(call))
 
-    def remember(self, call: Call) -> None:
-        """Take in a call of the past, which has its times: nothing rings and nobody is told."""
-        call.status = call.story.final_status
-        call.disconnection_reason = call.story.disconnection_reason
+    def add_past(self, call: Call) -> None:
+        """Add a call that is over, with its timestamps. No phone rings, and no webhook is sent."""
+        call.status = call.conversation.final_status
+        call.disconnection_reason = call.conversation.disconnection_reason
         call.lines = _lines(call)
         call.analysis = _analysis(call)
         self._calls[call.call_id] = call
 
     def stop(self, call: Call) -> None:
-        """Hang up; raises 400 for a call that is over (Retell does not tell its own answer)."""
+        """End a call. Raises `ApiError` 400 if it is over; Retell's own answer is not published."""
         if not call.is_active:
             raise ApiError(400, f"Call {call.call_id} is not ongoing.")
         self._end(call, "manual_stopped")
         call.hung_up.set()
 
     def clear(self) -> None:
-        """Forget every call, key and ring."""
+        """Remove all calls, keys and rings."""
         self._calls.clear()
         self._active.clear()
         self._keys.clear()
@@ -161,17 +162,17 @@ class CallBook:
         if active >= limit or (call.direction != "inbound" and not_inbound >= shared):
             raise ApiError(429, f"Concurrency limit reached: {active} of {limit} in use.")
 
-    async def _live(self, call: Call) -> None:
+    async def _run(self, call: Call) -> None:
         seconds = self._settings.call_seconds
         if call.direction == "outbound":
             await wait_for(call.hung_up, seconds * RINGING)
-        if call.is_active and call.story.connects:
+        if call.is_active and call.conversation.connects:
             call.status = "ongoing"
             call.start_timestamp = now_ms()
             self._emit("call_started", call)
             await wait_for(call.hung_up, seconds)
         if call.is_active:
-            self._end(call, call.story.disconnection_reason)
+            self._end(call, call.conversation.disconnection_reason)
         await asyncio.sleep(seconds * ANALYSING)
         call.analysis = _analysis(call)
         self._emit("call_analyzed", call)
@@ -183,14 +184,14 @@ class CallBook:
         if call.start_timestamp is None:
             call.status = "not_connected"
         else:
-            call.status = "ended" if reason == "manual_stopped" else call.story.final_status
+            call.status = "ended" if reason == "manual_stopped" else call.conversation.final_status
             call.lines = _lines(call)
         self._emit("call_ended", call)
 
 
 def _lines(call: Call) -> tuple[tuple[Role, str], ...]:
     name = listener_name(call.dynamic_variables, otherwise="there")
-    return tuple((role, text.replace("{name}", name)) for role, text in call.story.lines)
+    return tuple((role, text.replace("{name}", name)) for role, text in call.conversation.lines)
 
 
 def _analysis(call: Call) -> dict[str, object]:
@@ -202,12 +203,12 @@ def _analysis(call: Call) -> dict[str, object]:
             "in_voicemail": False,
             "custom_analysis_data": {},
         }
-    story = call.story
+    conversation = call.conversation
     name = listener_name(call.dynamic_variables, otherwise="the customer")
     return {
-        "call_summary": story.summary.replace("{name}", name),
-        "user_sentiment": story.sentiment,
-        "call_successful": story.successful,
-        "in_voicemail": story.in_voicemail,
+        "call_summary": conversation.summary.replace("{name}", name),
+        "user_sentiment": conversation.sentiment,
+        "call_successful": conversation.successful,
+        "in_voicemail": conversation.in_voicemail,
         "custom_analysis_data": {},
     }

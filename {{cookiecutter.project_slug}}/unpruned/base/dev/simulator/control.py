@@ -1,6 +1,6 @@
-"""The simulator's own endpoints, under /_simulator: what to do next, and what happened so far.
+"""The simulator's control endpoints under /_simulator: faults, actions, settings and logs.
 
-They ask for no key: the simulator listens on this machine only.
+They need no key: the simulator listens on this machine only.
 """
 
 from dataclasses import asdict
@@ -24,7 +24,7 @@ Number = Annotated[str, Field(min_length=1)]
 
 
 class InboundCall(BaseModel):
-    """Somebody calls in."""
+    """An inbound call to start."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,7 +33,7 @@ class InboundCall(BaseModel):
 
 
 class PastCall(BaseModel):
-    """A call that took place: on the phone with a direction, on the web without one."""
+    """A past call to add: a phone call has a direction, a web call has none."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,7 +44,7 @@ class PastCall(BaseModel):
 
 
 class FunctionCall(BaseModel):
-    """The agent of a call calls a custom function."""
+    """A custom function to call, as the agent of a call."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,7 +54,7 @@ class FunctionCall(BaseModel):
 
 
 def create_control(simulation: Simulation) -> FastAPI:
-    """Build the control endpoints of one simulation; /docs lists them."""
+    """Build the control endpoints of a simulation; /docs describes them."""
     control = FastAPI(title="Retell simulator: control")
     _add_error_handlers(control)
     _add_faults(control, simulation)
@@ -66,51 +66,51 @@ def create_control(simulation: Simulation) -> FastAPI:
 def _add_faults(control: FastAPI, simulation: Simulation) -> None:
     @control.get("/faults")
     async def list_faults() -> list[Fault]:
-        """Return the faults that have not struck yet."""
+        """Return the pending faults."""
         return simulation.faults.waiting()
 
     @control.post("/faults", status_code=201)
     async def add_fault(fault: Fault) -> Fault:
-        """Let the next matching requests fail."""
+        """Add a fault for the next matching requests."""
         simulation.faults.add(fault)
         return fault.model_copy()
 
     @control.delete("/faults", status_code=204)
     async def clear_faults() -> None:
-        """Let every request succeed again."""
+        """Remove all faults."""
         simulation.faults.clear()
 
     @control.get("/webhook-faults")
     async def list_webhook_faults() -> list[WebhookFault]:
-        """Return the webhook faults that have not struck yet."""
+        """Return the pending webhook faults."""
         return simulation.webhooks.faults()
 
     @control.post("/webhook-faults", status_code=201)
     async def add_webhook_fault(fault: WebhookFault) -> WebhookFault:
-        """Let the delivery of the next matching events go wrong."""
+        """Add a fault for the delivery of the next matching events."""
         simulation.webhooks.add_fault(fault)
         return fault.model_copy()
 
     @control.delete("/webhook-faults", status_code=204)
     async def clear_webhook_faults() -> None:
-        """Let every delivery go well again."""
+        """Remove all webhook faults."""
         simulation.webhooks.clear_faults()
 
 
 def _add_logs(control: FastAPI, simulation: Simulation) -> None:
     @control.get("/rings")
     async def rings() -> Rows:
-        """One row each time a phone really rang."""
+        """Return one row for each time a phone rang."""
         return simulation.calls.rings
 
     @control.get("/requests")
     async def requests() -> Rows:
-        """One row for each request to Retell's API; status null: no answer was given."""
+        """Return one row for each request to Retell's API; status null: it got no answer."""
         return simulation.requests
 
     @control.get("/deliveries")
     async def deliveries() -> Rows:
-        """One row for each attempt to reach the app; status null: no answer came (or lost)."""
+        """Return one row for each request to the app; status null: it was lost or got no answer."""
         return simulation.webhooks.deliveries
 
 
@@ -124,28 +124,28 @@ def _add_actions(control: FastAPI, simulation: Simulation) -> None:
     async def change_settings(
         changes: Annotated[dict[str, object], Body()],
     ) -> SimulatorSettings:
-        """Change some settings, or none when one of them is wrong."""
+        """Change settings; changes none if one of them is invalid."""
         simulation.change_settings(changes)
         return simulation.settings
 
     @control.post("/reset", status_code=204)
     async def reset() -> None:
-        """Forget everything and return to the settings of the start."""
+        """Remove all calls, faults and logs, and restore the settings of the start."""
         await simulation.reset()
 
     @control.post("/inbound-calls", status_code=201)
     async def inbound_call(body: InboundCall) -> dict[str, object]:
-        """Call in; answers the call (null: not put through) and what the app answered."""
+        """Start an inbound call; returns its id (null: not connected) and the app's answer."""
         return asdict(await simulation.inbound_call(body.from_number, body.to_number))
 
     @control.post("/past-calls", status_code=201)
     async def past_calls(body: list[PastCall]) -> list[str]:
-        """Let calls have taken place: nothing rings, no webhook is sent. Answers their ids."""
+        """Add past calls, without rings and webhooks; returns their ids."""
         return [simulation.past_call(**call.model_dump()) for call in body]
 
     @control.post("/function-calls")
     async def function_call(body: FunctionCall) -> dict[str, object]:
-        """Call a custom function as the agent would; the result is what the agent would read."""
+        """Call a custom function as an agent; returns the result that the agent would get."""
         call = simulation.calls.get(body.call_id)
         url = simulation.settings.functions_url
         if url is None:

@@ -1,4 +1,4 @@
-"""What can happen on the phone: one story for each outcome that a test may ask for."""
+"""The simulated conversations, one for each outcome."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ Sentiment = Literal["Negative", "Positive", "Neutral", "Unknown"]
 
 
 class Outcome(StrEnum):
-    """Ask for one by `metadata: {"simulator_outcome": ...}` when the call is created."""
+    """An outcome, requested with `metadata: {"simulator_outcome": ...}` at the call's creation."""
 
     COMPLETED = "completed"
     NO_ANSWER = "no_answer"
@@ -20,8 +20,8 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Story:
-    """How a call goes. A call without lines never connects."""
+class Conversation:
+    """The course of a call. A call without lines never connects."""
 
     final_status: FinalStatus
     disconnection_reason: str
@@ -33,12 +33,12 @@ class Story:
 
     @property
     def connects(self) -> bool:
-        """Whether anybody picks up."""
+        """True if the call is answered."""
         return bool(self.lines)
 
 
-STORIES = {
-    Outcome.COMPLETED: Story(
+CONVERSATIONS = {
+    Outcome.COMPLETED: Conversation(
         final_status="ended",
         disconnection_reason="agent_hangup",
         lines=(
@@ -52,7 +52,7 @@ STORIES = {
         sentiment="Positive",
         successful=True,
     ),
-    Outcome.VOICEMAIL: Story(
+    Outcome.VOICEMAIL: Conversation(
         final_status="ended",
         disconnection_reason="voicemail_reached",
         lines=(
@@ -63,19 +63,19 @@ STORIES = {
         sentiment="Neutral",
         in_voicemail=True,
     ),
-    Outcome.ERROR: Story(
+    Outcome.ERROR: Conversation(
         final_status="error",
         disconnection_reason="error_unknown",
         lines=(("agent", "Hello {name}, this is the"),),
         summary="The call broke off after the agent's first words.",
     ),
-    Outcome.NO_ANSWER: Story(
+    Outcome.NO_ANSWER: Conversation(
         final_status="not_connected",
         disconnection_reason="dial_no_answer",
         lines=(),
         summary="Nobody answered the call.",
     ),
-    Outcome.BUSY: Story(
+    Outcome.BUSY: Conversation(
         final_status="not_connected",
         disconnection_reason="dial_busy",
         lines=(),
@@ -85,6 +85,6 @@ STORIES = {
 
 
 def listener_name(dynamic_variables: dict[str, str] | None, otherwise: str) -> str:
-    """Who is spoken to: the dynamic variable `customer_name` or `name`, if the call has one."""
+    """Return the dynamic variable `customer_name` or `name`, or `otherwise`."""
     variables = dynamic_variables or {}
     return variables.get("customer_name") or variables.get("name") or otherwise

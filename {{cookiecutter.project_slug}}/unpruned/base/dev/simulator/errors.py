@@ -21,7 +21,7 @@ MESSAGES = {
 
 
 class ApiError(Exception):
-    """An answer other than success; `message` defaults to Retell's own for that status."""
+    """An error answer; `message` defaults to Retell's message for the status."""
 
     def __init__(self, status: int, message: str | None = None) -> None:
         self.status = status
@@ -32,12 +32,12 @@ class ApiError(Exception):
 def error_response(
     status: int, message: str | None = None, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """Build Retell's error answer; the message defaults to Retell's own for that status."""
+    """Build an error answer; `message` defaults to Retell's message for the status."""
     text = message or MESSAGES.get(status, MESSAGES[500])
     return JSONResponse({"status": "error", "message": text}, status, headers)
 
 
 def unknown_path(_request: Request, error: Exception) -> JSONResponse:
-    """Answer a path or method that the simulator does not serve."""
+    """Build the answer to an unknown path or method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     return error_response(status, "The simulator does not serve this path.")

@@ -1,4 +1,4 @@
-"""Failures of the API on demand, for one request by a header or for the next ones by control."""
+"""Fault injection: for one request by its header, or for the next ones by /_simulator/faults."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from dev.simulator.bodies import describe
 from dev.simulator.errors import ApiError, error_response
 
 HEADER = "x-simulator-fault"
-# Where `remember_connection` keeps the connection of a request.
+# The key of the request's connection in its scope; see `store_connection`.
 CONNECTION = "simulator.connection"
 DEFAULT_LATENCY_SECONDS = 0.5
 
@@ -29,61 +29,61 @@ OperationName = Literal[
 
 
 class Fault(BaseModel):
-    """One kind of failure. `seconds` and `retry_after` are in seconds."""
+    """A fault of matching requests."""
 
     model_config = ConfigDict(extra="forbid")
 
     operation: OperationName | Literal["*"] = "*"
     fault: Literal["latency", "status", "hang", "drop_before_accept", "drop_after_accept"]
     status: int = Field(default=500, ge=400, le=599)
-    """The answer of the fault `status`."""
+    """The status of the answer; for the fault `status` only."""
 
     message: str | None = None
-    """What that answer says; by default what Retell says with that status."""
+    """The message of that answer; default: Retell's message for the status."""
 
     retry_after: float | None = Field(default=None, ge=0)
-    """Sent with `status` as the Retry-After header."""
+    """The `Retry-After` header of that answer, in seconds."""
 
     seconds: float | None = Field(default=None, ge=0)
-    """How long `latency` waits, and after how long `hang` closes the connection (default: it waits
-    for the client to leave)."""
+    """The delay of `latency`, or the time until `hang` closes the connection (default: it waits for
+    the client to close it)."""
 
     times: int | None = Field(default=1, ge=1)
-    """How many requests fail; null means all until the faults are cleared."""
+    """The number of requests that fail; null: all until the faults are removed."""
 
     after_accept: bool = False
-    """`status` and `hang` only: the request takes effect, yet its answer is never seen."""
+    """For `status` and `hang` only: the request is carried out, but its answer is lost."""
 
     @property
     def takes_effect(self) -> bool:
-        """Whether the request is carried out before it fails."""
+        """True if the request is carried out before it fails."""
         return self.fault == "drop_after_accept" or self.after_accept
 
     def matches(self, operation: str) -> bool:
-        """Whether the fault is meant for this operation."""
+        """Return True if the fault applies to this operation."""
         return self.operation in ("*", operation)
 
 
 class FaultBook:
-    """The faults that wait for a request, first come first served."""
+    """The pending faults, first in, first out."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Let the next matching requests fail."""
+        """Add a fault for the next matching requests."""
         self._waiting.append(fault)
 
     def waiting(self) -> list[Fault]:
-        """Return what has not struck yet."""
+        """Return the pending faults."""
         return list(self._waiting)
 
     def clear(self) -> None:
-        """Let every request succeed again."""
+        """Remove all faults."""
         self._waiting.clear()
 
     def take(self, operation: str) -> Fault | None:
-        """Return the fault for this request, if any, and count it."""
+        """Return the first fault for this operation, or None, and count its use."""
         for fault in self._waiting:
             if fault.matches(operation):
                 if fault.times is not None:
@@ -95,11 +95,11 @@ class FaultBook:
 
 
 class ConnectionDroppedError(Exception):
-    """Raised where a request must end without an answer."""
+    """The request must end without an answer."""
 
 
 class Connection(Protocol):
-    """The part of a transport that a dropped request needs."""
+    """The part of a transport that is needed to drop a request."""
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -107,7 +107,7 @@ class Connection(Protocol):
 
 
 def header_fault(header: str | None, operation: str) -> Fault | None:
-    """Read the fault that a request asks for itself; raises `ApiError` 422 for a wrong one."""
+    """Parse the fault in a request's own header. Raises `ApiError` 422 for an invalid one."""
     if header is None:
         return None
     try:
@@ -119,8 +119,8 @@ def header_fault(header: str | None, operation: str) -> Fault | None:
     return fault if fault.matches(operation) else None
 
 
-async def strike(fault: Fault, receive: Receive) -> Response | None:
-    """Let a fault happen; None means that the request goes on (it was only late).
+async def inject(fault: Fault, receive: Receive) -> Response | None:
+    """Wait for a fault's delay and return its answer; None: the request continues, only late.
 
     Raises:
         ConnectionDroppedError: the connection must be closed without an answer.
@@ -143,20 +143,20 @@ async def strike(fault: Fault, receive: Receive) -> Response | None:
     raise ConnectionDroppedError
 
 
-def remember_connection(scope: Scope, send: Send) -> None:
-    """Keep the server's transport of this request: ASGI has no way to close it unanswered.
+def store_connection(scope: Scope, send: Send) -> None:
+    """Store the request's transport in its scope: ASGI cannot close it without an answer.
 
-    uvicorn hands out `send` as a method of the object that holds the transport. This must be called
-    before any middleware wraps `send`.
+    uvicorn's `send` is a method of the object that has the transport. Call this before any
+    middleware wraps `send`.
     """
     scope[CONNECTION] = getattr(getattr(send, "__self__", None), "transport", None)
 
 
 async def drop(scope: Scope, receive: Receive) -> None:
-    """Close the connection without an answer, and return when the server knows."""
+    """Close the connection without an answer; return when the server has noticed."""
     connection: Connection | None = scope[CONNECTION]
     if connection is None:
-        raise RuntimeError("Only uvicorn can drop a connection: serve the simulator with it.")
+        raise RuntimeError("Serve the simulator with uvicorn: only it can drop a connection.")
     connection.abort()
     await _client_gone(receive)
 

@@ -12,7 +12,7 @@ Test = Callable[[object], bool]
 
 
 class TextFilter(BaseModel):
-    """Compares text."""
+    """A comparison of text."""
 
     type: Literal["string"]
     op: Literal["eq", "ne", "sw", "ew", "co"]
@@ -20,7 +20,7 @@ class TextFilter(BaseModel):
 
 
 class EnumFilter(BaseModel):
-    """Holds when the value is one of the listed ones."""
+    """A test for one of several values."""
 
     type: Literal["enum"]
     op: Literal["in"]
@@ -28,7 +28,7 @@ class EnumFilter(BaseModel):
 
 
 class NumberFilter(BaseModel):
-    """Compares numbers."""
+    """A comparison of numbers."""
 
     type: Literal["number"]
     op: Literal["eq", "ne", "gt", "ge", "lt", "le"]
@@ -36,7 +36,7 @@ class NumberFilter(BaseModel):
 
 
 class RangeFilter(BaseModel):
-    """Holds between two bounds, both included."""
+    """A range of numbers, bounds included."""
 
     type: Literal["range"]
     op: Literal["bt"]
@@ -44,7 +44,7 @@ class RangeFilter(BaseModel):
 
 
 class BooleanFilter(BaseModel):
-    """Compares a truth value."""
+    """A comparison of booleans."""
 
     type: Literal["boolean"]
     op: Literal["eq"]
@@ -52,14 +52,14 @@ class BooleanFilter(BaseModel):
 
 
 class PresentFilter(BaseModel):
-    """Asks whether there is a value at all."""
+    """A test for the presence of a value."""
 
     type: Literal["present"]
     op: Literal["pr", "np"]
 
 
 class KeyedFilter(BaseModel):
-    """A filter on one top-level key of the call's metadata."""
+    """A filter on one key of an object, such as the call's metadata."""
 
     key: str
     type: str
@@ -83,7 +83,7 @@ NUMBER_TESTS: dict[str, Callable[[float, float], bool]] = {
 
 
 def matches(criteria: Mapping[str, object], tests: Mapping[str, Test]) -> bool:
-    """Tell whether every criterion holds; one that the simulator does not know is a 400."""
+    """Return True if every criterion matches. Raises `ApiError` 400 for an unknown one."""
     for name, value in criteria.items():
         if name not in tests:
             raise ApiError(400, f"The simulator does not know the filter {name!r}.")
@@ -118,7 +118,7 @@ def true_filter(value: object, *, actual: bool | None) -> bool:
 
 
 def keyed_filter(value: object, actual: Mapping[str, object]) -> bool:
-    """Apply one filter to the key that it names; values of another type never match."""
+    """Apply a filter to its key of `actual`; a value of another type never matches."""
     keyed = parse(KeyedFilter, value)
     found = actual.get(keyed.key)
     if keyed.type == "present":

@@ -19,7 +19,7 @@ from dev.simulator.filters import (
 
 
 def list_answer(calls: list[Call], body: ListBody, lag_seconds: float) -> dict[str, object]:
-    """Answer list-calls; calls younger than `lag_seconds` are still missing from it."""
+    """Build the answer of list-calls, without calls that are younger than `lag_seconds`."""
     if body.skip and body.pagination_key is not None:
         raise ApiError(400, f"{MESSAGES[400]} skip and pagination_key exclude each other")
     newest = now_ms() - lag_seconds * 1000
@@ -38,8 +38,8 @@ def list_answer(calls: list[Call], body: ListBody, lag_seconds: float) -> dict[s
         fields["pagination_key"] = _cursor(page[-1])
     if body.include_total:
         fields["total"] = len(found)
-    # The items were built from the SDK's types one by one. Checked here again they would meet the
-    # SDK's undiscriminated union, so only the envelope is.
+    # The items were validated one by one. Here only the envelope is: the SDK's union of call types
+    # has no discriminator.
     CallListResponse.model_validate(fields | {"items": []})
     return fields
 
@@ -81,13 +81,13 @@ def _matches(call: Call, body: ListBody) -> bool:
         "combined_cost": lambda value: number_filter(value, combined_cost(call)),
         "user_sentiment": lambda value: enum_filter(value, _text(analysis.get("user_sentiment"))),
         "call_successful": lambda value: true_filter(
-            value, actual=_truth(analysis.get("call_successful"))
+            value, actual=_boolean(analysis.get("call_successful"))
         ),
         "in_voicemail": lambda value: true_filter(
-            value, actual=_truth(analysis.get("in_voicemail"))
+            value, actual=_boolean(analysis.get("in_voicemail"))
         ),
-        "metadata": lambda value: _every(value, call.metadata or {}),
-        "dynamic_variables": lambda value: _every(value, dict(call.dynamic_variables or {})),
+        "metadata": lambda value: _all_match(value, call.metadata or {}),
+        "dynamic_variables": lambda value: _all_match(value, dict(call.dynamic_variables or {})),
     }
     return matches(body.filter_criteria, tests)
 
@@ -96,7 +96,7 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _truth(value: object) -> bool | None:
+def _boolean(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
@@ -105,12 +105,12 @@ def _text_or_enum(value: object, actual: str) -> bool:
     return enum_filter(value, actual) if is_enum else text_filter(value, actual)
 
 
-def _every(filters: object, actual: dict[str, object]) -> bool:
+def _all_match(filters: object, actual: dict[str, object]) -> bool:
     return all(keyed_filter(one, actual) for one in _objects(filters))
 
 
 def _has_agent(call: Call, agents: object) -> bool:
-    """Tell whether one of the listed agents (in one of its listed versions) had the call."""
+    """Return True if the call has one of the agents, in one of the versions listed for it."""
     for agent in _objects(agents):
         versions = agent.get("version") or [call.agent.version]
         same_version = isinstance(versions, list) and call.agent.version in versions

@@ -1,4 +1,4 @@
-"""The operations of Retell's API that the simulator serves, by the paths that the SDK uses."""
+"""The operations of Retell's API that the simulator serves, at the SDK's paths."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -30,23 +30,23 @@ from dev.simulator.faults import (
     OperationName,
     drop,
     header_fault,
-    strike,
+    inject,
 )
 from dev.simulator.listing import list_answer
 from dev.simulator.simulation import Simulation
 
 Handler = Callable[[Simulation, Request, bytes], Awaitable[Response]]
-# How long a web call's access token may be used; Retell does not say how long its own lives.
+# The lifetime of a web call's access token; Retell does not publish its own.
 TOKEN_MS = 30 * 1000
-# The free part of a workspace's concurrency at Retell.
+# The free concurrency of a workspace at Retell.
 BASE_CONCURRENCY = 20
 
 
 async def create_phone_call(simulation: Simulation, _request: Request, raw: bytes) -> Response:
-    """Place an outbound call; the same idempotency key rings nobody twice."""
+    """Place an outbound call, once for each idempotency key."""
     body = parse_body(PhoneCallBody, raw)
     body.check_numbers()
-    call = simulation.calls.answered(body.idempotency_key)
+    call = simulation.calls.placed_with(body.idempotency_key)
     if call is None:
         agents = simulation.agents
         wanted = body.override_agent_id
@@ -65,7 +65,7 @@ async def create_phone_call(simulation: Simulation, _request: Request, raw: byte
 
 
 async def create_web_call(simulation: Simulation, _request: Request, raw: bytes) -> Response:
-    """Register a web call; here its browser joins at once."""
+    """Register a web call; in the simulator, its browser joins immediately."""
     body = parse_body(WebCallBody, raw)
     call = Call(
         "web_call",
@@ -87,37 +87,37 @@ async def create_web_call(simulation: Simulation, _request: Request, raw: bytes)
 
 
 async def retrieve_call(simulation: Simulation, request: Request, _raw: bytes) -> Response:
-    """Answer one call as it is now."""
+    """Return one call."""
     return JSONResponse(call_answer(simulation.calls.get(request.path_params["call_id"])))
 
 
 async def list_calls(simulation: Simulation, _request: Request, raw: bytes) -> Response:
-    """Answer a page of the calls that match."""
+    """Return a page of the matching calls."""
     body = parse_body(ListBody, raw)
     lag = simulation.settings.list_lag_seconds
     return JSONResponse(list_answer(simulation.calls.all(), body, lag))
 
 
 async def stop_call(simulation: Simulation, request: Request, _raw: bytes) -> Response:
-    """Hang up a call."""
+    """End a call."""
     simulation.calls.stop(simulation.calls.get(request.path_params["call_id"]))
     return Response(status_code=204)
 
 
 async def list_agents(simulation: Simulation, request: Request, raw: bytes) -> Response:
-    """Answer a page of the agents that match."""
+    """Return a page of the matching agents."""
     criteria = parse_body(AgentListBody, raw).filter_criteria
     query = parse(AgentListQuery, dict(request.query_params))
     return JSONResponse(simulation.agents.page(criteria, query))
 
 
 async def get_agent(simulation: Simulation, request: Request, _raw: bytes) -> Response:
-    """Answer one agent."""
+    """Return one agent."""
     return JSONResponse(agent_answer(simulation.agents.get(request.path_params["agent_id"])))
 
 
 async def get_concurrency(simulation: Simulation, _request: Request, _raw: bytes) -> Response:
-    """Tell the limit and the use."""
+    """Return the number of active calls, and its limit."""
     settings = simulation.settings
     base = min(BASE_CONCURRENCY, settings.concurrency_limit)
     fields = {
@@ -148,7 +148,7 @@ OPERATIONS: list[tuple[OperationName, str, str, Handler]] = [
 
 
 def routes(simulation: Simulation) -> list[BaseRoute]:
-    """Return Retell's paths, each with its faults and its log."""
+    """Return the routes of all operations."""
     return [
         Route(path, _Operation(simulation, name, handler), methods=[method])
         for name, method, path, handler in OPERATIONS
@@ -156,13 +156,13 @@ def routes(simulation: Simulation) -> list[BaseRoute]:
 
 
 class _KeyOnly(BaseModel):
-    """The one part of a body that the log keeps."""
+    """The part of a body that the log contains."""
 
     idempotency_key: object = None
 
 
 class _Operation:
-    """One operation as an ASGI app: logs the request, lets faults strike, answers."""
+    """An operation as an ASGI app, with the request log and fault injection."""
 
     def __init__(self, simulation: Simulation, name: OperationName, handler: Handler) -> None:
         self._simulation = simulation
@@ -197,17 +197,17 @@ class _Operation:
             return error_response(error.status, error.message)
         fault = fault or self._simulation.faults.take(self._name)
         if fault is None:
-            return await self._carry_out(request, raw)
+            return await self._execute(request, raw)
         if fault.takes_effect:
-            answer = await self._carry_out(request, raw)
-            return await strike(fault, request.receive) or answer
+            answer = await self._execute(request, raw)
+            return await inject(fault, request.receive) or answer
         resets = self._simulation.resets
-        answer = await strike(fault, request.receive)
+        answer = await inject(fault, request.receive)
         if self._simulation.resets != resets:
-            raise ConnectionDroppedError  # what was asked before a reset must not ring after it
-        return answer or await self._carry_out(request, raw)
+            raise ConnectionDroppedError  # a request from before a reset must not place a call
+        return answer or await self._execute(request, raw)
 
-    async def _carry_out(self, request: Request, raw: bytes) -> Response:
+    async def _execute(self, request: Request, raw: bytes) -> Response:
         try:
             self._check_key(request)
             return await self._handler(self._simulation, request, raw)
@@ -222,7 +222,7 @@ class _Operation:
 
 
 def _idempotency_key(raw: bytes) -> str | None:
-    """Return the key of a request for its log, whatever else is wrong with the body."""
+    """Return the idempotency key of a request, even if its body is otherwise invalid."""
     try:
         body = parse_body(_KeyOnly, raw)
     except ApiError:

@@ -1,4 +1,4 @@
-"""What can be set about the simulator, at its start and while it runs."""
+"""The simulator's settings, which can change while it runs."""
 
 from typing import Annotated
 
@@ -26,34 +26,34 @@ class SimulatorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     webhook_url: HttpAddress | None = None
-    """Receives call_started, call_ended and call_analyzed. Without it no webhook is sent."""
+    """The URL for call_started, call_ended and call_analyzed; None: no webhooks are sent."""
 
     inbound_webhook_url: HttpAddress | None = None
-    """Is asked what to do with an inbound call."""
+    """The URL that decides about inbound calls."""
 
     functions_url: HttpAddress | None = None
-    """Custom functions are called at this address, a slash and the function's name."""
+    """The base URL of custom functions; a slash and the function's name are appended."""
 
     call_seconds: Seconds = 1.0
-    """How long people talk. Ringing and analysing take a quarter of it each."""
+    """The length of a conversation. Ringing and analysis take a quarter of it each."""
 
     concurrency_limit: int = Field(default=20, ge=0)
-    """Retell's default for a workspace; inbound, outbound and web calls share it."""
+    """The limit for all calls, inbound, outbound and web; the default is Retell's."""
 
     reserved_inbound_concurrency: int = Field(default=0, ge=0)
-    """Slots of the limit that outbound and web calls may not use."""
+    """The part of the limit that outbound and web calls cannot use."""
 
     webhook_timeout_seconds: float = Field(default=10.0, gt=0)
-    """Retell waits 10 s for a webhook's answer, and for an inbound webhook's."""
+    """The time-out of webhooks and inbound webhooks; the default is Retell's."""
 
     webhook_retry_seconds: Seconds = 0.2
-    """Wait before the first of 3 retries; doubles each time. Retell does not publish its own."""
+    """The wait before the first of 3 retries; it doubles. Retell does not publish its own."""
 
     function_timeout_seconds: float = Field(default=120.0, gt=0)
-    """Retell gives a custom function 120 s per attempt."""
+    """The time-out of custom functions; the default is Retell's."""
 
     idempotency_seconds: Seconds = 3600.0
-    """How long an idempotency key is remembered; an hour at Retell."""
+    """The lifetime of an idempotency key; the default is Retell's."""
 
     list_lag_seconds: Seconds = 0.0
-    """How long a new call stays missing from list-calls. Retell does not say; it may be some."""
+    """The delay until list-calls includes a new call. Retell does not publish its own."""

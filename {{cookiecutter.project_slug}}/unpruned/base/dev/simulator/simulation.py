@@ -1,4 +1,4 @@
-"""Everything that one simulator holds; all of it is in memory."""
+"""The state of a simulator, all in memory."""
 
 import json
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from dev.simulator.faults import FaultBook
 from dev.simulator.settings import SimulatorSettings
 from dev.simulator.webhooks import Reply, WebhookSender
 
-# Retell cuts the result of a custom function here, in characters.
+# Retell truncates the result of a custom function to this many characters.
 MAX_RESULT_CHARACTERS = 15_000
 
 
 class InboundAnswer(BaseModel):
-    """What the app may answer to call_inbound; anything else is left aside."""
+    """The app's answer to call_inbound; other fields are ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -31,14 +31,14 @@ class InboundAnswer(BaseModel):
 
 
 class InboundEnvelope(BaseModel):
-    """The JSON object around the answer."""
+    """The JSON object that contains the answer."""
 
     call_inbound: InboundAnswer = InboundAnswer()
 
 
 @dataclass(frozen=True)
 class InboundResult:
-    """How an inbound call went: `call_id` is None when it was not put through."""
+    """The result of an inbound call; `call_id` is None if it was not connected."""
 
     call_id: str | None
     answer: object
@@ -47,7 +47,7 @@ class InboundResult:
 
 
 class Simulation:
-    """The simulated workspace: agents, calls, faults, and the log of what was asked and sent."""
+    """The simulated workspace: agents, calls, faults, and the logs of requests and webhooks."""
 
     def __init__(self, api_key: str, settings: SimulatorSettings, agents: dict[str, str]) -> None:
         self.api_key = api_key
@@ -62,14 +62,14 @@ class Simulation:
         self.resets = 0
 
     def change_settings(self, changes: dict[str, object]) -> None:
-        """Set several settings or, when one is wrong, none; raises pydantic's `ValidationError`."""
+        """Change settings; changes none, and raises `ValidationError`, if one is invalid."""
         changed = SimulatorSettings.model_validate(self.settings.model_dump() | changes)
-        # The other parts hold this very object.
+        # In place: the other parts share this object.
         for name, value in changed:
             setattr(self.settings, name, value)
 
     async def reset(self) -> None:
-        """Forget everything that happened and return to the first settings."""
+        """Remove all calls, faults and logs, and restore the first settings."""
         self.resets += 1
         await self.background.cancel()
         self.calls.clear()
@@ -85,7 +85,7 @@ class Simulation:
         to_number: str | None,
         start_timestamp: int,
     ) -> str:
-        """Let a call have taken place, without a direction on the web; returns its id."""
+        """Add a past call and return its id. Without a direction, it is a web call."""
         call = Call(
             "phone_call" if direction else "web_call",
             self.agents.default(),
@@ -97,14 +97,14 @@ class Simulation:
             start_timestamp=start_timestamp,
             end_timestamp=start_timestamp + int(self.settings.call_seconds * 1000),
         )
-        self.calls.remember(call)
+        self.calls.add_past(call)
         return call.call_id
 
     async def inbound_call(self, from_number: str, to_number: str) -> InboundResult:
-        """Let somebody call in: ask the app, then put the call through as it wishes.
+        """Start an inbound call: ask the app, then connect or reject the call.
 
-        What Retell does when the app does not answer is not published; here the default agent
-        takes the call. Raises `ApiError` 429 when no slot is free (Retell queues for about 40 s).
+        Without an answer of the app, the default agent takes the call; Retell's behaviour is not
+        published. Raises `ApiError` 429 at the concurrency limit (Retell queues for about 40 s).
         """
         agent = self.agents.default()
         reply = await self.webhooks.ask_inbound(
@@ -141,7 +141,7 @@ class Simulation:
 
 
 def _read_inbound(reply: Reply) -> InboundAnswer:
-    """Read the app's answer; raises `ApiError` 400 for one that Retell would refuse."""
+    """Parse the app's answer. Raises `ApiError` 400 for one that Retell would refuse."""
     if not reply.text:
         return InboundAnswer()
     try:

@@ -1,4 +1,4 @@
-"""What the simulator sends to the app: webhooks, inbound questions and custom functions, signed."""
+"""The signed requests to the app: webhooks, inbound calls and custom functions."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from dev.simulator.clock import now_ms, wait_for
 from dev.simulator.settings import SimulatorSettings
 
 SIGNATURE_HEADER = "x-retell-signature"
-# Retell sends again up to 3 times when the answer is not 2xx.
+# Retell retries up to 3 times when the answer is not 2xx.
 RETRIES = 3
-# A signature is valid for 5 minutes; a replayed one is a minute older than that.
+# A signature is valid for 5 minutes; a replayed one is a minute older.
 REPLAY_AGE_MS = 6 * 60 * 1000
 DEFAULT_DELAY_SECONDS = 0.5
-# Retell sends the events of a call in order, yet a slow handler does not hold up the next event:
-# the first attempt waits for the answer to the event before it, but no longer than this.
+# Retell sends the events of a call in order, but a slow handler does not delay the next event: its
+# first attempt waits for the answer to the event before it, for this time at most.
 ORDER_SECONDS = 1.0
 FORGED_KEY = "key_of_somebody_else"
 
@@ -30,45 +30,45 @@ _sign = cast(Callable[[str, str, int], str], webhook_auth.symmetric["sign"])
 
 
 class WebhookFault(BaseModel):
-    """How the delivery of an event goes wrong."""
+    """A fault in the delivery of an event."""
 
     model_config = ConfigDict(extra="forbid")
 
     event: Event | Literal["*"] = "*"
     fault: Literal["duplicate", "reorder", "delay", "lose", "forge", "replay"]
     seconds: float = Field(default=DEFAULT_DELAY_SECONDS, ge=0)
-    """How long `delay` holds the event back."""
+    """The delay of `delay`."""
 
     times: int | None = Field(default=1, ge=1)
-    """How many events; null means all until the faults are cleared."""
+    """The number of events; null: all until the faults are removed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Delivery:
-    """One event on its way: the bytes are fixed when it happens, as the call was then."""
+    """An event to deliver, with its body as of the moment when it happened."""
 
     event: str
     call_id: str | None
     text: str
     tried: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once the first attempt has an answer, or will never be made."""
+    """Set when the first attempt has its answer, or is skipped."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the app answered; status None when no answer came in time."""
+    """The app's answer; status None if there was none in time."""
 
     status: int | None
     text: str = ""
 
     @property
     def is_success(self) -> bool:
-        """Whether Retell would take it as delivered."""
+        """True if Retell would treat the event as delivered."""
         return self.status is not None and 200 <= self.status < 300
 
 
 class WebhookSender:
-    """Sends signed requests to the app and keeps a log of every attempt."""
+    """The sender of signed requests to the app, with a log of every attempt."""
 
     def __init__(
         self, api_key: str, settings: SimulatorSettings, spawn: Callable[..., None]
@@ -83,8 +83,8 @@ class WebhookSender:
         self.deliveries: list[dict[str, object]] = []
 
     def open(self) -> None:
-        """Make the HTTP client, inside the running event loop."""
-        # No proxy settings from the environment: every address is on this machine or the owner's.
+        """Create the HTTP client, in the running event loop."""
+        # Without proxies: every address is on this machine or the owner's.
         self._client = httpx.AsyncClient(
             trust_env=False, limits=httpx.Limits(max_connections=500), timeout=600
         )
@@ -95,26 +95,26 @@ class WebhookSender:
             await self._client.aclose()
 
     def clear(self) -> None:
-        """Forget faults, held events and the log."""
+        """Remove the faults, the held events and the log."""
         self._faults.clear()
         self._held.clear()
         self._last.clear()
         self.deliveries.clear()
 
     def add_fault(self, fault: WebhookFault) -> None:
-        """Let the delivery of the next matching events go wrong."""
+        """Add a fault for the delivery of the next matching events."""
         self._faults.append(fault)
 
     def faults(self) -> list[WebhookFault]:
-        """Return what has not struck yet."""
+        """Return the pending faults."""
         return list(self._faults)
 
     def clear_faults(self) -> None:
-        """Let every delivery go well again."""
+        """Remove all faults."""
         self._faults.clear()
 
     def emit(self, event: Event, call: Call) -> None:
-        """Send one event in the background; nothing is sent while no webhook_url is set."""
+        """Send one event in the background, if webhook_url is set."""
         if self._settings.webhook_url is None:
             return
         body: dict[str, object] = {"event": event, "call": webhook_call(call, event)}
@@ -126,14 +126,14 @@ class WebhookSender:
             return
         self._spawn(self._deliver_in_order(self._last.get(call.call_id), delivery, fault))
         if held is not None:
-            # The held event follows the one that it swapped places with, a moment later.
+            # The held event follows the one that it swaps places with.
             self._spawn(self._deliver_after(delivery, held))
         self._last[call.call_id] = held or delivery
         if event == "call_analyzed":
             del self._last[call.call_id]
 
     async def ask_inbound(self, call_inbound: dict[str, object]) -> Reply | None:
-        """Ask the app what to do with an inbound call; None when no address is set."""
+        """Send the webhook of an inbound call; return None if no URL is set."""
         url = self._settings.inbound_webhook_url
         if url is None:
             return None
@@ -171,30 +171,30 @@ class WebhookSender:
             self._log(delivery, attempt=0, status=None, fault=kind, at=now_ms())
             return
         if kind == "delay" and fault is not None:
-            # The events after it do not wait.
+            # Later events do not wait for it.
             delivery.tried.set()
             await asyncio.sleep(fault.seconds)
-            await self._deliver_until_taken(delivery, kind)
+            await self._deliver_with_retries(delivery, kind)
         elif kind == "duplicate":
             await asyncio.gather(
-                self._deliver_until_taken(delivery), self._deliver_until_taken(delivery, kind)
+                self._deliver_with_retries(delivery), self._deliver_with_retries(delivery, kind)
             )
         elif kind == "forge":
             forged = _sign(delivery.text, FORGED_KEY, now_ms())
             await self._deliver_once(delivery, forged, kind)
-            await self._deliver_until_taken(delivery)
+            await self._deliver_with_retries(delivery)
         elif kind == "replay":
             old = _sign(delivery.text, self._api_key, now_ms() - REPLAY_AGE_MS)
-            await self._deliver_until_taken(delivery)
+            await self._deliver_with_retries(delivery)
             await self._deliver_once(delivery, old, kind)
         else:
-            await self._deliver_until_taken(delivery)
+            await self._deliver_with_retries(delivery)
 
     async def _deliver_after(self, first: Delivery, held: Delivery) -> None:
         await first.tried.wait()
-        await self._deliver_until_taken(held, "reorder")
+        await self._deliver_with_retries(held, "reorder")
 
-    async def _deliver_until_taken(self, delivery: Delivery, fault: str | None = None) -> None:
+    async def _deliver_with_retries(self, delivery: Delivery, fault: str | None = None) -> None:
         for attempt in range(1, RETRIES + 2):
             url = self._settings.webhook_url
             if url is None:
@@ -262,5 +262,5 @@ class WebhookSender:
 
 
 def _to_json(value: dict[str, object]) -> str:
-    # Accents stay as they are, like Retell's: whoever re-serialises the body breaks the signature.
+    # Not ASCII only, like Retell's bodies: serialising the body again breaks its signature.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

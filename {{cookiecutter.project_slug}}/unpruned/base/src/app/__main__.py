@@ -10,15 +10,15 @@ from app.main import create_app
 from app.settings import load_settings
 
 STOP_SECONDS = 20
-"""Requests that run when the app is stopped get this long. Kubernetes kills after 30 seconds."""
+"""Time for running requests to finish at shutdown. Kubernetes kills a pod after 30 seconds."""
 KEEP_ALIVE_SECONDS = 75
-"""Longer than load balancers keep an idle connection (60 s, usually), so that they let go first."""
+"""Longer than a load balancer's idle time-out (usually 60 s), so that its side closes first."""
 
 
 def main() -> int:
-    """Serve until stopped. Returns the exit status: 0, or 1 when the address cannot be had.
+    """Serve until stopped. Returns the exit status: 0, or 1 when the address is not available.
 
-    Raises `SettingsError`, which ends the process with a line for each setting to mend.
+    Raises `SettingsError`, which ends the process with one line for each missing or wrong setting.
     """
     settings = load_settings()
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET

@@ -11,14 +11,14 @@ from app.retellai.types import Call, FunctionCall, WebhookEvent
 
 Handler = Callable[[Call | WebhookEvent, CallGateway], Awaitable[None]]
 
-OF_A_CALL = ("call_", "transfer_", "transcript_")
-"""Beginnings of the names of events whose handlers are given a `Call`."""
+CALL_EVENT_PREFIXES = ("call_", "transfer_", "transcript_")
+"""Prefixes of the events whose handlers receive a `Call`."""
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 class HandlerFailed(Exception):
-    """The owner's handler raised; Retell is to send the event again."""
+    """The owner's handler raised an error; Retell should send the event again."""
 
 
 class UnknownFunction(Exception):
@@ -26,12 +26,12 @@ class UnknownFunction(Exception):
 
 
 async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
-    """Run the handler of an event; an event without a handler is logged and let go.
+    """Run the handler of an event. An event without a handler is logged and ignored.
 
-    Events of a call give the handler that `Call`; others, such as chats, the whole event.
-    Raises what the handler raises.
+    The handler of a call's event receives the `Call`; other handlers, such as those of chats,
+    receive the whole event. Raises any error of the handler.
     """
-    if event.call is None and event.event.startswith(OF_A_CALL):
+    if event.call is None and event.event.startswith(CALL_EVENT_PREFIXES):
         log.warning("event_without_call", retell_event=event.event)
         return
     handler: Handler | None = getattr(handlers, f"on_{event.event}", None)
@@ -42,7 +42,10 @@ async def dispatch(event: WebhookEvent, retell: CallGateway) -> None:
 
 
 async def run_function(name: str, call: FunctionCall) -> JsonValue:
-    """Run a custom function and return its result. Raises `UnknownFunction`, and its own errors."""
+    """Run a custom function and return its result.
+
+    Raises `UnknownFunction`, and any error of the function.
+    """
     function = handlers.FUNCTIONS.get(name)
     if function is None:
         raise UnknownFunction(f"handlers.FUNCTIONS has no {name!r}")

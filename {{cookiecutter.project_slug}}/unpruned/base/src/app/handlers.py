@@ -1,15 +1,16 @@
-"""Your code. What your app does when a call starts, ends, is analysed or comes in.
+"""Your code: handlers for calls that start, end, are analysed or come in.
 
-This file keeps its place and these functions keep their signatures in every variant: when the
-project grows, what you write here moves along without a change.
+This file keeps its path and these functions keep their signatures in every variant, so your code
+needs no change when the project grows.
 
-- A handler runs once for each event, as far as the app can tell. If it raises, or the app is
-  restarted, the event may come again: so let it be safe to run twice (an upsert, not an insert).
-- Events may be late, lost, or out of order: `call_ended` may come before `call_started`, and a call
-  that never connects has no `call_started` at all. `call_analyzed` is the last one.
-- Have any other event by its name: `on_transfer_started`, `on_transcript_updated` and so on.
-- `retell` reads and places calls. Make the `idempotency_key` of a call from what it follows, and it
-  rings once however often the handler runs:
+- A handler normally runs once for each event. It runs again if it raises an error or the app is
+  restarted, so make it idempotent: an upsert, not an insert.
+- Events can be late, lost, or out of order: `call_ended` can arrive before `call_started`, and a
+  call that never connects has no `call_started`. `call_analyzed` is the last event of a call.
+- To handle another event, add a function with its name: `on_transfer_started`,
+  `on_transcript_updated`.
+- `retell` reads and places calls. Derive the `idempotency_key` from the call that you handle, and
+  the phone rings once, even if the handler runs again:
 
       if call.direction == "outbound" and call.to_number:
           await retell.create_phone_call(
@@ -28,17 +29,17 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 async def on_call_started(call: Call, retell: CallGateway) -> None:
-    """A conversation has begun."""
+    """Handle the start of a conversation."""
     log.info("call_started", call_id=call.call_id, direction=call.direction)
 
 
 async def on_call_ended(call: Call, retell: CallGateway) -> None:
-    """A call is over, or never came about: `call.disconnection_reason` says which."""
+    """Handle the end of a call, or a call that never connected: see `call.disconnection_reason`."""
     log.info("call_ended", call_id=call.call_id, reason=call.disconnection_reason)
 
 
 async def on_call_analyzed(call: Call, retell: CallGateway) -> None:
-    """Retell has read the call: `call.call_analysis` has its summary, mood and your own fields."""
+    """Handle the analysis of a call: its summary, its sentiment and your own fields."""
     analysis = call.call_analysis
     log.info(
         "call_analyzed",
@@ -48,23 +49,23 @@ async def on_call_analyzed(call: Call, retell: CallGateway) -> None:
 
 
 async def on_inbound_call(call: InboundCall, retell: CallGateway) -> InboundCallAnswer:
-    """Someone is calling: choose the agent and what it knows.
+    """Choose the agent for an incoming call, and the variables that it gets.
 
-    The caller hears ringing meanwhile, for 10 seconds at the most. An empty answer takes the call
-    with the agent that the number has at Retell.
+    The caller hears ringing while this runs; Retell waits for up to 10 seconds. With an empty
+    answer, the number's own inbound agent takes the call.
     """
     return InboundCallAnswer(dynamic_variables={"caller": call.from_number or "unknown"})
 
 
 async def order_status(args: dict[str, JsonValue], call: Call) -> JsonValue:
-    """An example of a custom function: what the agent may ask in the middle of a conversation.
+    """Return the status of an order: an example of a custom function for agents.
 
-    Set it up at Retell with the address `/functions/order_status`. The answer is read to the model;
-    Retell cuts it at 15,000 characters. A customer who interrupts does not stop it, and Retell may
-    ask again: so let it be safe to run twice.
+    Configure it at Retell with the URL `/functions/order_status`. The agent's model gets the
+    result, which Retell truncates after 15,000 characters. The function keeps running when the
+    customer interrupts, and Retell retries it after a failure: make it idempotent.
     """
     return {"order": args.get("order_id"), "status": "on its way"}
 
 
 FUNCTIONS = {"order_status": order_status}
-"""The custom functions that agents may call, by the name in their address."""
+"""The custom functions that agents may call, by the last part of their URL."""

@@ -15,13 +15,13 @@ from app.settings import Settings, load_settings
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the app. Without `settings`, they are read from the environment and `.env`.
+    """Build the app. Without `settings`, reads them from the environment and `.env`.
 
-    Raises `SettingsError`, which ends the process with a line for each setting to mend.
+    Raises `SettingsError`, which ends the process with one line for each missing or wrong setting.
     """
     settings = settings or load_settings()
     telemetry.configure_logging(settings.log_level, settings.log_format)
-    # Made here and not in the lifespan, so that a wrong setting is told before anything is started.
+    # Created here and not in the lifespan, so that a wrong setting fails before anything starts.
     engine_running = run_engine(settings)
 
     @asynccontextmanager
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.webhook_keys = [key.get_secret_value() for key in settings.retell_webhook_keys]
     app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(RequestContextMiddleware)  # outermost: it logs whatever the others answer
+    app.add_middleware(RequestContextMiddleware)  # outermost: it logs every answer
     problems.install(app, problems.PROBLEMS | engine.PROBLEMS)
     for router in [*ROUTERS, *engine.ROUTERS]:
         app.include_router(router)

@@ -17,7 +17,7 @@ from app.retellai.types import (
 
 
 class CallGateway(Protocol):
-    """Calls and agents, for routes and handlers. Each variant has its own engine behind it.
+    """Calls and agents, for routes and handlers. Each variant implements it with its own engine.
 
     Every method raises `app.retellai.errors.RetellError`.
     """
@@ -25,16 +25,16 @@ class CallGateway(Protocol):
     async def create_phone_call(
         self, request: PhoneCallRequest, idempotency_key: str, *, new_key: bool = False
     ) -> Call:
-        """Ring a phone: once for each `idempotency_key`, however often it is asked.
+        """Place a phone call. Repeated requests with one `idempotency_key` ring the phone once.
 
-        `new_key` says that the key was made just now, so nobody can have used it before.
+        `new_key` says that the key was created for this request, so it has no earlier call.
         """
         ...
 
     async def create_web_call(
         self, request: WebCallRequest, idempotency_key: str, *, new_key: bool = False
     ) -> WebCall:
-        """Register a call that a browser joins with the token in the answer."""
+        """Register a web call, which a browser joins with the access token of the answer."""
         ...
 
     async def get_call(self, call_id: str) -> Call:
@@ -46,7 +46,7 @@ class CallGateway(Protocol):
         ...
 
     async def stop_call(self, call_id: str) -> None:
-        """End a call that is going on."""
+        """End an active call."""
         ...
 
     async def list_agents(self, limit: int = 50, pagination_key: str | None = None) -> AgentPage:
@@ -58,13 +58,13 @@ class CallGateway(Protocol):
         ...
 
     async def get_concurrency(self) -> Concurrency:
-        """Read how many calls are going on, and how many may."""
+        """Read the number of active calls, and its limit."""
         ...
 
 
 class EventSink(Protocol):
-    """Receives verified webhooks. Each variant has its own engine behind it."""
+    """Receives verified webhooks. Each variant implements it with its own engine."""
 
     async def receive(self, event: WebhookEvent) -> None:
-        """Take charge of the event. Any error that this raises makes Retell send it again."""
+        """Receive one event. If this raises an error, Retell sends the event again."""
         ...

@@ -1,4 +1,4 @@
-"""What can be set, from the environment or a `.env` file. `.env.example` explains each.
+"""The settings, from the environment or a `.env` file. `.env.example` explains each.
 
 Add your own settings to `Settings`: a field `crm_url: str` is read from `CRM_URL`.
 """
@@ -22,14 +22,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.retellai.types import PhoneNumber
 
 
-def _split(value: object) -> object:
-    """Lists are written with commas: `API_KEYS=one,two`."""
+def _split_by_commas(value: object) -> object:
+    """Split a list that is separated by commas: `API_KEYS=one,two`."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 
 
-def _supported(country: str) -> str:
+def _country_code(country: str) -> str:
     country = country.upper()
     if country not in SUPPORTED_REGIONS:
         raise ValueError(f"{country!r} is no ISO 3166 country code, such as US or GB")
@@ -43,7 +43,7 @@ def _rate(value: str) -> str:
     return value
 
 
-def _plain(value: SecretStr) -> SecretStr:
+def _plain_ascii(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
     if not re.fullmatch(r"""[^\s"'\[\],\x00-\x20\x7f-\U0010ffff]+""", text):
         raise ValueError("a key is plain ASCII, without spaces, quotes or brackets, and not empty")
@@ -60,10 +60,10 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-Secret = Annotated[SecretStr, AfterValidator(_plain)]
-Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split)]
+Secret = Annotated[SecretStr, AfterValidator(_plain_ascii)]
+Secrets = Annotated[list[Secret], NoDecode, BeforeValidator(_split_by_commas)]
 Countries = Annotated[
-    list[Annotated[str, AfterValidator(_supported)]], NoDecode, BeforeValidator(_split)
+    list[Annotated[str, AfterValidator(_country_code)]], NoDecode, BeforeValidator(_split_by_commas)
 ]
 
 
@@ -75,25 +75,25 @@ class Settings(BaseSettings):
     )
 
     retell_api_key: Secret
-    """The key that calls Retell, and signs its webhooks if it is the one with the webhook badge."""
+    """The key for Retell's API; it also signs webhooks if it has the webhook badge."""
     retell_base_url: Annotated[str, AfterValidator(_web_address)] = "https://api.retellai.com"
     retell_webhook_keys: Secrets = []
-    """Keys that may sign webhooks; empty: `retell_api_key`. Several during a rotation."""
+    """Keys that may sign webhooks; default: `retell_api_key`. Two during a key rotation."""
     retell_from_number: PhoneNumber | None = None
-    """The number that calls come from when a request names none."""
+    """The default number to call from."""
     retell_timeout_seconds: float | None = Field(default=None, gt=0, le=120)
-    """Time for one try of one request to Retell; None: the default of the engine."""
+    """Time for one attempt of a request to Retell, in seconds; None: the engine's default."""
 
     api_keys: Annotated[Secrets, Field(min_length=1)]
-    """What callers of this app send as `Authorization: Bearer ...`."""
+    """Keys that callers send as `Authorization: Bearer ...`."""
     allowed_countries: Countries = ["US"]
-    """Countries that may be called. An open list is an invitation to toll fraud."""
+    """Countries that may be called. Keep the list short: it limits toll fraud."""
     rate_limit: Annotated[str, AfterValidator(_rate)] = "60/minute"
-    """Requests that one API key may make."""
+    """The rate limit of each API key."""
     max_body_bytes: int = Field(default=10_485_760, gt=0)
-    """A longer request is refused. The webhook of an hour's call is some megabytes."""
+    """The longest request body. The webhook of a one-hour call has several megabytes."""
     cache_ttl_seconds: float | None = Field(default=None, gt=0)
-    """Time for which agents and finished calls are cached; None: the default of the engine."""
+    """Lifetime of cached agents and finished calls, in seconds; None: the engine's default."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -109,15 +109,15 @@ class Settings(BaseSettings):
 
 
 class SettingsError(SystemExit):
-    """The app cannot start; says what to set, with a line for each variable."""
+    """The app cannot start; the message has one line for each missing or wrong setting."""
 
 
 def load_settings() -> Settings:
-    """Read the settings. Raises `SettingsError`, which ends the process and prints what to set."""
+    """Read the settings. Raises `SettingsError`, which ends the process and prints its message."""
     try:
         return Settings()
     except ValidationError as error:
-        # One line for each variable, however many keys of a list are wrong.
+        # One line for each variable, even if several keys of a list are wrong.
         found = {str(problem["loc"][0]).upper(): problem["msg"] for problem in error.errors()}
         lines = [f"{name}: {what}" for name, what in found.items()]
         raise SettingsError(

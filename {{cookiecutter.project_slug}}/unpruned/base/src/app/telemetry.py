@@ -4,11 +4,14 @@ Logs are JSON lines on standard output. Metrics are OpenTelemetry's, read at `/m
 exported when OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) is set.
 """
 
+import contextlib
 import functools
 import logging
 import os
 import re
 import sys
+import threading
+import traceback
 from collections.abc import Sequence
 
 import stamina
@@ -19,7 +22,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from pydantic import BaseModel
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 from typing_extensions import override
 
 _PRIVATE_FIELDS = re.compile(
@@ -33,6 +36,8 @@ _PRIVATE_TEXT = re.compile(
     r"|(?<=[Bb]earer )\s*\S+"
     r"|(?<=input_value=).*?(?=, input_type=)"  # what pydantic quotes when it refuses a value
 )
+_HINTS = ("+", "%2", "(", "key_", "eyJ", "earer ", "input_value=")
+"""Private text holds one of these: looked for first, as the whole expression takes longer."""
 REDACTED = "[redacted]"
 
 
@@ -43,28 +48,37 @@ def redact(value: object) -> object:
     without a plus sign, or a transcript that is logged as plain text, it cannot know.
     """
     if isinstance(value, str):
-        return _PRIVATE_TEXT.sub(REDACTED, value)
+        return _redact_text(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, BaseModel):
         return redact(value.model_dump())
     if isinstance(value, dict):
         return {
-            redact(str(key)): REDACTED if _PRIVATE_FIELDS.search(str(key)) else redact(item)
+            redact(str(key)): REDACTED if _is_private(str(key)) else redact(item)
             for key, item in value.items()
         }
     if isinstance(value, bytes | bytearray):
         return redact(repr(value))
     if isinstance(value, Sequence):
         return [redact(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
     return redact(repr(value))
 
 
+def _redact_text(text: str) -> str:
+    for hint in _HINTS:
+        if hint in text:
+            return _PRIVATE_TEXT.sub(REDACTED, text)
+    return text
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_private(name: str) -> bool:
+    return _PRIVATE_FIELDS.search(name) is not None
+
+
 def _redact_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    return {
-        key: REDACTED if _PRIVATE_FIELDS.search(key) else redact(item)
-        for key, item in event.items()
-    }
+    return {key: REDACTED if _is_private(key) else redact(item) for key, item in event.items()}
 
 
 def _add_trace_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -75,51 +89,84 @@ def _add_trace_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 class _StandardOutput:
-    """What is standard output at the time of writing: a test, for one, puts its own in its place
+    """Standard output as it is at the time of writing: a test, for one, puts its own in its place
     and closes it, while a thread of before still logs.
     """
 
-    def write(self, text: str) -> int:
-        return sys.stdout.write(text)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        """Write a line and send it off, before another thread writes its own."""
+        with self._lock:
+            output = sys.stdout
+            output.write(text)
+            output.flush()
 
     def flush(self) -> None:
-        sys.stdout.flush()
+        """Do nothing: what was written is out."""
+
+
+class _Logger:
+    """A logger of the app's own, which makes each event a line and writes it.
+
+    A `logging.Logger`, with its records and formatters, takes three times as long. As there, a line
+    that cannot be made or written is told on standard error: it must not end what it tells of.
+    """
+
+    def __init__(self, name: str, output: _StandardOutput, render: Processor) -> None:
+        self.name = name
+        self._output = output
+        self._render = render
+
+    def write(self, **event: object) -> None:
+        """Write one event, without what is private."""
+        try:
+            self._output.write(f"{self._render(self, '', _redact_event(self, '', event))}\n")
+        except Exception:
+            with contextlib.suppress(Exception):
+                sys.stderr.write(f"--- Logging error ---\n{redact(traceback.format_exc())}")
+
+    debug = info = warning = error = critical = write
 
 
 def configure_logging(level: str, format_: str) -> None:
-    """Send all logs, the libraries' too, through one formatter to standard output.
+    """Send all logs to standard output: the app's own at once, the libraries' through `logging`.
+
+    Both get the same fields and lose the same private text. What you attach to `logging` sees the
+    libraries' logs; what is to see the app's own as well is a structlog processor, here.
 
     Args:
         level: debug, info, warning or error.
         format_: `json`, or `console` for people.
     """
-    shared: Sequence[structlog.typing.Processor] = [
+    shared: Sequence[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add_trace_id,
         structlog.processors.format_exc_info,
     ]
-    renderer = (
+    render: Processor = (
         structlog.processors.JSONRenderer()
         if format_ == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
+    output = _StandardOutput()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=shared,
+        logger_factory=lambda name="app": _Logger(name, output, render),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
-    handler = logging.StreamHandler(_StandardOutput())
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _redact_event,
-                renderer,
+                render,
             ],
         )
     )

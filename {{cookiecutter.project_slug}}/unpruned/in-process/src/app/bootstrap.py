@@ -1,4 +1,4 @@
-"""The wiring: the only place that knows every part of this variant."""
+"""The composition root: the only module that knows every part of this variant."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -16,35 +16,38 @@ from app.settings import Settings
 
 CACHE_TTL_SECONDS = 30.0
 CACHE_ENTRIES = 20_000
-"""Entries of each of the two memories; what was not used for longest goes first."""
+"""The size of each cache; the least recently used entry is evicted."""
 DRAIN_SECONDS = 3.0
-"""What runs on after the server has waited for its requests gets this long, twice."""
+"""Seconds at shutdown for running handlers to finish, and then for running creations."""
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 @asynccontextmanager
 async def run_engine(settings: Settings) -> AsyncGenerator[Engine]:
-    """Start what stands behind the routes; on leaving, finish what is under way and close it."""
+    """Start the engine; at exit, wait for its running work and close it."""
     client = RetellClient(
         settings.retell_api_key.get_secret_value(),
         settings.retell_base_url,
         timeout_seconds=settings.retell_timeout_seconds,
     )
-    # Apart, so that a crowd of readers cannot push out what must not be done twice.
-    reads, memory = Cache(), Cache()
-    for cache in (reads, memory):
-        cache.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
+    # Separate, so that cached reads never evict idempotency keys and handled events.
+    reads, records = Cache(), Cache()
+    # Pickled, so that each reader gets a copy of its own.
+    reads.setup(
+        "mem://", size=CACHE_ENTRIES, check_interval=60, pickle_type="default", check_repr=False
+    )
+    records.setup("mem://", size=CACHE_ENTRIES, check_interval=60)
     gateway = DirectGateway(
         client,
         reads,
-        memory,
+        records,
         cache_ttl_seconds=settings.cache_ttl_seconds or CACHE_TTL_SECONDS,
         from_number=settings.retell_from_number,
         allowed_countries=settings.allowed_countries,
     )
-    events = InProcessEvents(gateway, memory)
-    first_look = asyncio.create_task(_try_the_key(client))
+    events = InProcessEvents(gateway, records)
+    key_check = asyncio.create_task(_check_key(client))
 
     async def readiness() -> dict[str, str]:
         return {"retell": client.state}
@@ -52,16 +55,16 @@ async def run_engine(settings: Settings) -> AsyncGenerator[Engine]:
     try:
         yield Engine(calls=gateway, events=events, readiness=readiness)
     finally:
-        first_look.cancel()
+        key_check.cancel()
         await events.drain(DRAIN_SECONDS)
         await gateway.drain(DRAIN_SECONDS)
         await reads.close()
-        await memory.close()
+        await records.close()
         await client.close()
 
 
-async def _try_the_key(client: RetellClient) -> None:
-    """Tell at start-up, in one line, what the first call would only tell later."""
+async def _check_key(client: RetellClient) -> None:
+    """Log a wrong key, or an unreachable Retell, at start-up instead of at the first call."""
     try:
         await client.get_concurrency()
     except RetellUnauthorized as error:

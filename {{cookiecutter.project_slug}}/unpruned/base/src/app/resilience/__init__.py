@@ -1,1 +1,1 @@
-"""Running things so that one failure stays one failure."""
+"""Patterns that keep one failure from spreading."""

@@ -1,4 +1,4 @@
-"""Run work once for all callers that ask for it at the same time."""
+"""Run work once for all concurrent callers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,10 +12,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class SingleFlight:
-    """Work by key: callers that ask for a key under way share its result, or its error.
+    """Work by key: concurrent callers of one key share one run, with its result or its error.
 
-    The work goes on when its callers leave: one that hangs up must not leave a call half placed,
-    nor a handler half run.
+    The run continues when its callers are cancelled: a client that disconnects must not leave a
+    call half placed or a handler half run.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class SingleFlight:
         self._joinable: dict[str, asyncio.Task[object]] = {}
 
     async def run(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what `work` returns; raise what it raises. `work` must not ask for its own key."""
+        """Return the result of `work`, or raise its error. `work` must not run its own key."""
         task = self._joinable.get(key)
         if task is None:
             task = asyncio.ensure_future(_awaited(work))
@@ -33,15 +33,15 @@ class SingleFlight:
         return cast(T, await asyncio.shield(task))
 
     def detach(self, key: str) -> None:
-        """Have later callers start anew; those that wait already get what was begun."""
+        """Make later callers start a new run; present callers still get the result of this one."""
         self._joinable.pop(key, None)
 
     def is_joinable(self, key: str) -> bool:
-        """Tell whether the work for a key is under way and was not detached."""
+        """Return True if the work for a key is running and was not detached."""
         return key in self._joinable
 
     async def drain(self, seconds: float) -> None:
-        """Wait until nothing runs any more; cancel what still runs after `seconds`."""
+        """Wait until all runs have ended; cancel those still running after `seconds`."""
         if not self._running:
             return
         _, late = await asyncio.wait(self._running, timeout=seconds)
@@ -56,7 +56,7 @@ class SingleFlight:
         if self._joinable.get(key) is task:
             del self._joinable[key]
         if not task.cancelled():
-            # Read, so that asyncio does not report an error that nobody waited for any more.
+            # Retrieve the error, so that asyncio does not log it when no caller is left.
             task.exception()
 
 

@@ -1,12 +1,12 @@
-"""The one client of Retell: the SDK's transport, our rules for trying again, and typed errors.
+"""The client of Retell: the SDK's transport, with this app's retry rules and typed errors.
 
-A call placed twice rings a person twice. So the SDK's own retries are off, and this module alone
-decides what is tried again:
+A call placed twice rings a person twice. So the SDK's own retries are off, and only this module
+decides what to retry:
 
-- reads, and stopping a call, after time-outs, lost connections, 408, 409, 429 and 5xx;
-- `create_phone_call` after the same, always with the same `idempotency_key`: Retell creates no
-  second call for a key within one hour (SDK 6.2.13, `create_phone_call`);
-- `create_web_call`, which has no such key, only when Retell cannot have acted on the request.
+- reads, and stopping a call: after time-outs, lost connections, 408, 409, 429 and 5xx;
+- `create_phone_call`: after the same, always with the same `idempotency_key`, for which Retell
+  creates no second call within one hour (SDK 6.2.13, `create_phone_call`);
+- `create_web_call`, which has no such key: only when Retell cannot have acted on the request.
 
 Importing the SDK takes about a second: this module is imported at start-up, never in a request.
 """
@@ -55,38 +55,38 @@ from app.retellai.types import (
     WebCallRequest,
 )
 
-# Only aiohttp's own errors tell whether a request left. httpx-aiohttp 0.2.0 turns a refused
-# connection and one that was lost after the request had been accepted into the same ConnectTimeout.
+# Only aiohttp's own errors show whether the request was sent. httpx-aiohttp 0.2.0 reports a refused
+# connection and one that was lost after the request was accepted as the same ConnectTimeout.
 _NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 TIMEOUT_SECONDS = 20.0
 CONNECT_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 5.0
-"""A `Retry-After` beyond this is passed on to our caller instead of being waited for."""
+"""The longest `Retry-After` to wait for; a longer one is passed on to the caller."""
 
 log = structlog.stdlib.get_logger(__name__)
 tracer = trace.get_tracer("app.retellai")
 T = TypeVar("T")
 
 
-class _RawAnswer(Protocol):
+class _RawResponse(Protocol):
     @property
     def http_response(self) -> httpx.Response: ...
 
 
-Ask = Callable[[], Awaitable[_RawAnswer]]
+Perform = Callable[[], Awaitable[_RawResponse]]
 Parse = Callable[[bytes], T]
 
 
 class RetellClient:
-    """Retell's API over one pool of connections. Make one, share it, close it at the end.
+    """Retell's API over one connection pool. Create one, share it, and close it at the end.
 
     Args:
         api_key: the workspace's key.
-        base_url: another address than Retell's own, such as the simulator's.
-        timeout_seconds: the time for one try; None: `TIMEOUT_SECONDS`.
-        attempts: how many tries one request gets in all.
-        retry_wait_seconds: the first wait between tries; it doubles, with jitter, up to
+        base_url: the address of Retell, or of the simulator.
+        timeout_seconds: the time for one attempt; None: `TIMEOUT_SECONDS`.
+        attempts: the number of attempts for one request, the first included.
+        retry_wait_seconds: the first wait between attempts; it doubles, with jitter, up to
             `LONGEST_WAIT_SECONDS`.
     """
 
@@ -115,24 +115,24 @@ class RetellClient:
             description="Duration of one request to Retell, by operation and outcome.",
         )
         self.state = "unknown"
-        """How the last request ended: `ok`, `interrupted`, or the name of a `RetellError`."""
+        """The outcome of the last request: `ok`, `interrupted`, or the name of a `RetellError`."""
 
     async def close(self) -> None:
-        """Close the connections. Requests that are under way fail."""
+        """Close the connections. Running requests fail."""
         await self._sdk.close()
 
     async def create_phone_call(
         self, request: PhoneCallRequest, idempotency_key: str, metadata: dict[str, Any]
     ) -> Call:
-        """Ring a phone.
+        """Place a phone call.
 
         Args:
-            request: `from_number` must be filled in by now.
-            idempotency_key: 5 to 255 of `A-Za-z0-9_-`; rings once within an hour.
-            metadata: what the call carries, instead of the request's own.
+            request: the call; `from_number` is required here.
+            idempotency_key: 5 to 255 of `A-Za-z0-9_-`; places one call within an hour.
+            metadata: the metadata of the call; replaces that of the request.
 
         Raises:
-            RetellOutcomeUnknown: the phone may be ringing; ask again with the same key only.
+            RetellOutcomeUnknown: the phone may be ringing; retry with the same key only.
             RetellError: the call was not placed.
         """
         parameters = request.model_dump(exclude_none=True) | {
@@ -141,7 +141,7 @@ class RetellClient:
         }
         may_be_ringing = False
 
-        async def ring() -> Call:
+        async def place() -> Call:
             nonlocal may_be_ringing
             try:
                 return await self._send(
@@ -154,22 +154,22 @@ class RetellClient:
                 raise
 
         try:
-            return await self._repeat(ring, lambda error: error.may_retry)
+            return await self._with_retries(place, lambda error: error.may_retry)
         except RetellError as error:
-            # A later refusal proves nothing about an earlier try that got no answer.
+            # A later refusal does not show that an earlier attempt without an answer failed.
             if may_be_ringing:
                 raise RetellOutcomeUnknown(error) from error
             raise
 
     async def create_web_call(self, request: WebCallRequest) -> WebCall:
-        """Register a call for a browser.
+        """Register a web call.
 
         Raises:
-            RetellError: with `may_have_acted`, an unused web call may be left behind at Retell;
-                nobody hears it ring.
+            RetellError: with `may_have_acted`, an unused web call may be left at Retell; no phone
+                rings for it.
         """
         parameters = request.model_dump(exclude_none=True)
-        return await self._repeat(
+        return await self._with_retries(
             lambda: self._send(
                 "create_web_call",
                 lambda: self._sdk.call.with_raw_response.create_web_call(**parameters),
@@ -180,7 +180,7 @@ class RetellClient:
 
     async def get_call(self, call_id: str) -> Call:
         """Read one call. Raises `RetellNotFound`, `RetellError`."""
-        return await self._read(
+        return await self._request(
             "retrieve_call",
             lambda: self._sdk.call.with_raw_response.retrieve(call_id),
             Call.model_validate_json,
@@ -190,22 +190,22 @@ class RetellClient:
     async def list_calls(self, wanted: CallFilter) -> CallPage:
         """Read one page of calls, newest first. Raises `RetellError`.
 
-        Retell sorts by `start_timestamp`: a call that was just created may be missing.
+        Retell sorts by `start_timestamp`; a call that was just created may be missing.
         """
         parameters: dict[str, Any] = {"limit": wanted.limit, "sort_order": "descending"}
         if criteria := _criteria(wanted):
             parameters["filter_criteria"] = criteria
         if wanted.pagination_key:
             parameters["pagination_key"] = wanted.pagination_key
-        return await self._read(
+        return await self._request(
             "list_calls",
             lambda: self._sdk.call.with_raw_response.list(**parameters),
             CallPage.model_validate_json,
         )
 
     async def stop_call(self, call_id: str) -> None:
-        """End a call that is going on. Raises `RetellNotFound`, `RetellError`."""
-        await self._read(
+        """End an active call. Raises `RetellNotFound`, `RetellError`."""
+        await self._request(
             "stop_call",
             lambda: self._sdk.call.with_raw_response.stop(call_id),
             lambda _: None,
@@ -217,7 +217,7 @@ class RetellClient:
         parameters: dict[str, Any] = {"limit": limit}
         if pagination_key:
             parameters["pagination_key"] = pagination_key
-        return await self._read(
+        return await self._request(
             "list_agents",
             lambda: self._sdk.agent.with_raw_response.list(**parameters),
             AgentPage.model_validate_json,
@@ -225,7 +225,7 @@ class RetellClient:
 
     async def get_agent(self, agent_id: str) -> Agent:
         """Read one agent. Raises `RetellNotFound`, `RetellError`."""
-        return await self._read(
+        return await self._request(
             "get_agent",
             lambda: self._sdk.agent.with_raw_response.retrieve(agent_id),
             Agent.model_validate_json,
@@ -233,22 +233,22 @@ class RetellClient:
         )
 
     async def get_concurrency(self) -> Concurrency:
-        """Read how many calls are going on, and how many may. Raises `RetellError`."""
-        return await self._read(
+        """Read the number of active calls, and its limit. Raises `RetellError`."""
+        return await self._request(
             "get_concurrency",
             lambda: self._sdk.concurrency.with_raw_response.retrieve(),
             Concurrency.model_validate_json,
         )
 
-    async def _read(
-        self, operation: str, ask: Ask, parse: Parse[T], *, subject: str | None = None
+    async def _request(
+        self, operation: str, perform: Perform, parse: Parse[T], *, subject: str | None = None
     ) -> T:
-        return await self._repeat(
-            lambda: self._send(operation, ask, parse, subject=subject),
+        return await self._with_retries(
+            lambda: self._send(operation, perform, parse, subject=subject),
             lambda error: error.may_retry,
         )
 
-    async def _repeat(
+    async def _with_retries(
         self, send: Callable[[], Awaitable[T]], allowed: Callable[[RetellError], bool]
     ) -> T:
         def wait(error: Exception) -> bool | float:
@@ -273,11 +273,11 @@ class RetellClient:
         return await attempt()
 
     async def _send(
-        self, operation: str, ask: Ask, parse: Parse[T], *, subject: str | None = None
+        self, operation: str, perform: Perform, parse: Parse[T], *, subject: str | None = None
     ) -> T:
         started = time.perf_counter()
         outcome = "interrupted"
-        # What Retell says may hold phone numbers: traces get the outcome's name, not its text.
+        # Retell's messages can contain phone numbers: traces get the outcome's name only.
         with tracer.start_as_current_span(
             f"retell.{operation}",
             kind=trace.SpanKind.CLIENT,
@@ -285,8 +285,8 @@ class RetellClient:
             set_status_on_exception=False,
         ) as span:
             try:
-                answer = await ask()
-                parsed = parse(readable(answer.http_response.content))
+                response = await perform()
+                parsed = parse(readable(response.http_response.content))
             except (APIError, ValidationError) as error:
                 failure = _as_retell_error(error, operation, subject)
                 outcome = type(failure).__name__
@@ -339,8 +339,8 @@ def _as_retell_error(
     if not isinstance(error, APIStatusError):
         return RetellUnavailable(operation, "its answer could not be read", subject=subject)
     status = error.status_code
-    said = _said(error.body)
-    return _kind_of(status, operation, subject, said)(
+    said = _error_text(error.body)
+    return _error_class(status, operation, subject, said)(
         operation,
         said,
         subject=subject,
@@ -357,7 +357,7 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _kind_of(status: int, operation: str, subject: str | None, said: str) -> type[RetellError]:
+def _error_class(status: int, operation: str, subject: str | None, said: str) -> type[RetellError]:
     unknown = subject is not None and (
         status == 404
         or (status == 422 and (operation != "stop_call" or "cannot find" in said.lower()))
@@ -379,7 +379,7 @@ def _kind_of(status: int, operation: str, subject: str | None, said: str) -> typ
             return RetellRejected
 
 
-def _said(body: object) -> str:
+def _error_text(body: object) -> str:
     if isinstance(body, dict):
         for name in ("message", "error_message", "error"):
             if isinstance(said := body.get(name), str):
@@ -388,7 +388,7 @@ def _said(body: object) -> str:
 
 
 def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds to wait by the `Retry-After` header, given as seconds or as a date (RFC 9110)."""
+    """Return the `Retry-After` header, a number or a date (RFC 9110), in seconds."""
     value = headers.get("retry-after", "")
     if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value):
         return float(value)

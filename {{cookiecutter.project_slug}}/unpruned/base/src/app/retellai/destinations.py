@@ -1,4 +1,4 @@
-"""The destinations that may be called: a leaked key that dials anywhere is toll fraud."""
+"""The check of the number to call, which limits toll fraud with a leaked API key."""
 
 from collections.abc import Collection
 
@@ -6,23 +6,23 @@ import phonenumbers
 
 
 class DestinationNotAllowed(Exception):
-    """The number to call lies outside the countries that may be called."""
+    """The number is outside the allowed countries, or a premium-rate number."""
 
 
 class FromNumberMissing(Exception):
-    """Neither the request nor RETELL_FROM_NUMBER says which number to call from."""
+    """Neither the request nor RETELL_FROM_NUMBER has a number to call from."""
 
 
 def check_destination(number: str, allowed_countries: Collection[str]) -> None:
-    """Refuse numbers outside the allowed countries, and premium-rate ones anywhere.
+    """Refuse a number outside the allowed countries, and every premium-rate number.
 
-    The country is the number's own: +1 alone covers some twenty countries, which is what toll fraud
-    lives on. Raises `DestinationNotAllowed`.
+    The country is that of the number, not of its prefix: +1 covers some twenty countries, several
+    of which are common targets of toll fraud. Raises `DestinationNotAllowed`.
     """
     parsed = phonenumbers.parse(number)
     country = phonenumbers.region_code_for_number(parsed)
     if country not in allowed_countries:
-        # phonenumbers gives "001" to satellite phones and other numbers of no country.
+        # phonenumbers reports "001" for satellite phones and other numbers without a country.
         where = "no country" if country in (None, "001") else country
         raise DestinationNotAllowed(
             f"The number belongs to {where}; "

@@ -1,16 +1,17 @@
-"""Errors of asking Retell: what happened, and whether the request may be sent again."""
+"""Errors of requests to Retell, each with its cause and whether a retry is allowed."""
 
 
 class RetellError(Exception):
-    """Retell did not do what it was asked.
+    """A request to Retell failed.
 
     Attributes:
-        operation: what was asked, in the SDK's words.
-        subject: which call or agent, when there is one.
+        operation: the operation, by its name in the SDK.
+        said: Retell's error message, or the kind of failure.
+        subject: the id of the call or agent, if the operation has one.
         status: the HTTP status of Retell's answer; None without an answer.
-        retry_after: seconds after which Retell said to try again.
-        may_retry: whether the same request may be sent again.
-        may_have_acted: whether Retell may have done it all the same.
+        retry_after: the seconds to wait before a retry, if Retell gave them.
+        may_retry: True if the same request may be sent again.
+        may_have_acted: True if Retell may have carried out the request.
     """
 
     may_retry = False
@@ -36,29 +37,29 @@ class RetellError(Exception):
 
 
 class RetellRejected(RetellError):
-    """Retell refused the request as it stands (4xx): sending it again is of no use."""
+    """Retell refused the request (4xx); a retry would be refused too."""
 
 
 class RetellNotFound(RetellRejected):
-    """Retell knows no such call or agent. It says so with 422 as well as with 404."""
+    """Retell has no such call or agent. It answers 422 as well as 404."""
 
 
 class RetellUnauthorized(RetellRejected):
-    """Retell refused the key itself: RETELL_API_KEY is wrong, revoked or of another workspace."""
+    """Retell refused the key: RETELL_API_KEY is wrong, revoked or of another workspace."""
 
 
 class RetellPaymentRequired(RetellRejected):
-    """The Retell account has no means of payment or no credit (402)."""
+    """The Retell account has no payment method or no credit (402)."""
 
 
 class RetellRateLimited(RetellError):
-    """Too many requests, or too many calls at once (429). Nothing was done."""
+    """Too many requests, or too many active calls (429). Nothing was done."""
 
     may_retry = True
 
 
 class RetellUnreachable(RetellError):
-    """The request never left: no connection could be made. Nothing was done."""
+    """No connection to Retell: the request was not sent. Nothing was done."""
 
     may_retry = True
 
@@ -71,9 +72,9 @@ class RetellUnavailable(RetellError):
 
 
 class RetellOutcomeUnknown(RetellError):
-    """A phone may or may not be ringing: every try ended without a clear answer.
+    """The phone may be ringing: no attempt got a clear answer.
 
-    Asking again with the same idempotency key rings no second time; with another one it may.
+    A retry with the same idempotency key does not ring again; with another key it may.
     """
 
     may_retry = True

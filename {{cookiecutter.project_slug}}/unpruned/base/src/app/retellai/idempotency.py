@@ -1,6 +1,6 @@
-"""The idempotency rules: one key rings one phone, one event is handled once.
+"""The idempotency rules: one call for one key, and one handler run for one event.
 
-All variants follow the same rules, so that each honours the keys that another one was given.
+All variants share these rules, so each honours the keys that another variant received.
 """
 
 import hashlib
@@ -11,41 +11,40 @@ from app.retellai.types import Call, PhoneCallRequest, WebCallRequest, WebhookEv
 
 
 class KeyReused(Exception):
-    """The same idempotency key came with another request."""
+    """The idempotency key was used before, for another request."""
 
 
 class IdempotencyKey(NamedTuple):
-    """A caller's key for one creation."""
+    """The idempotency key of one request that creates a call."""
 
     value: str
-    """The key, apart from those of other callers and of handlers."""
+    """The key, with a prefix that separates it from those of other callers and of handlers."""
     is_new: bool
-    """Whether it was made for this request just now, so that nobody can have used it before."""
+    """True if the key was created for this request, so it has no earlier call."""
 
 
 def intent_id_of(request: PhoneCallRequest | WebCallRequest, idempotency_key: str) -> str:
-    """Return the id of a creation, which is also its idempotency key at Retell."""
+    """Return the id of an intent to place a call, which is also its idempotency key at Retell."""
     kind = "call" if isinstance(request, PhoneCallRequest) else "web"
     return f"{kind}-{_digest(idempotency_key)}"
 
 
 def fingerprint_of(request: PhoneCallRequest | WebCallRequest) -> str:
-    """Return a digest that is the same for the same request, in whatever order it was written."""
+    """Return a digest of the request, independent of the order of its fields."""
     return _digest(json.dumps(request.model_dump(), sort_keys=True))
 
 
 def metadata_value(call: Call, name: str) -> str | None:
-    """Return the text that this app, or another variant of it, wrote into a call's metadata."""
+    """Return a text that the app, in this variant or another, stored in a call's metadata."""
     found = call.metadata.get(name) if isinstance(call.metadata, dict) else None
     return found if isinstance(found, str) else None
 
 
 def event_identity(event: WebhookEvent) -> str:
-    """Return the identity of an event: two deliveries that share it are the same event.
+    """Return the identity of an event: deliveries with the same identity are the same event.
 
-    Retell gives events no id of their own. One call has one start, one end and one analysis;
-    transfers are told apart by time and destination, transcripts and events without a subject by
-    all that they carry.
+    Retell's events have no id. One call has one start, one end and one analysis; transfers differ
+    by time and destination, transcripts and events without a subject by their whole content.
     """
     subject = event.call.call_id if event.call else (event.chat or {}).get("chat_id")
     parts: list[object] = [event.event, subject]

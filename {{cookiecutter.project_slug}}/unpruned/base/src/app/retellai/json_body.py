@@ -1,12 +1,13 @@
-"""Bodies that Retell sends, as any JSON parser reads them."""
+"""Repair of JSON bodies that Retell sends."""
 
 import json
 
 
 def readable(body: bytes) -> bytes:
-    r"""Return JSON in which half characters (`"\ud83c"` alone) have become question marks.
+    r"""Return the JSON with each lone surrogate (such as `"\ud83c"`) replaced by a question mark.
 
-    A transcript that is cut inside an emoji holds one. JSON allows it; UTF-8 and pydantic do not.
+    A transcript that is cut inside an emoji contains one. JSON allows it; UTF-8 and pydantic do
+    not.
     """
     if b"\\ud" not in body.lower():
         return body

@@ -1,9 +1,9 @@
-"""Requests, responses and events, in Retell's own words.
+"""Requests, responses and events, with Retell's field names. Times are Unix milliseconds.
 
-What Retell sends is read tolerantly: unknown fields are kept, words that Retell may add to
-(`call_status`, `disconnection_reason`, event names) are plain strings, and a field that cannot be
-read is left out: no oddity may lose a call. Dispatch on `call_type`, as the SDK's own union takes
-one kind of call for the other when it meets a word it does not know. Times are Unix milliseconds.
+Data from Retell is parsed tolerantly, so that no unexpected value loses a call: unknown fields are
+kept, open enumerations (`call_status`, `disconnection_reason`, event names) are plain strings, and
+an invalid optional field takes its default. Tell kinds of calls apart by `call_type`: the SDK's own
+union picks the wrong one when it meets an unknown value.
 """
 
 import json
@@ -26,16 +26,16 @@ from pydantic import (
 )
 
 METADATA_LIMIT_BYTES = 50_000
-"""Retell's limit for `metadata`, by its API reference."""
+"""The maximum size of `metadata`, from Retell's API reference."""
 METADATA_DEPTH = 20
-"""Deeper than anybody means it. JSON parsers, pydantic's among them, give up at some 200 levels."""
+"""The maximum nesting of `metadata`. JSON parsers, pydantic's included, fail at some 200 levels."""
 
 
 def _json_text(value: object) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError("holds half a character (a lone surrogate)") from error
+        raise ValueError("contains half a character (a lone surrogate)") from error
 
 
 def _depth(value: object) -> int:
@@ -67,17 +67,17 @@ PhoneNumber = Annotated[
 """A telephone number in E.164, such as +14155550123."""
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
-"""An identifier that Retell gave: `call_id`, `agent_id`."""
+"""An identifier from Retell: `call_id`, `agent_id`."""
 
 
-class _FromRetell(BaseModel):
-    """What Retell sent: unknown fields are kept, and unreadable ones take their default."""
+class _RetellModel(BaseModel):
+    """Data from Retell: unknown fields are kept, and invalid optional ones take their default."""
 
     model_config = ConfigDict(extra="allow")
 
     @field_validator("*", mode="wrap")
     @classmethod
-    def _leave_out_what_cannot_be_read(
+    def _default_if_invalid(
         cls, value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> object:
         try:
@@ -89,15 +89,15 @@ class _FromRetell(BaseModel):
             return field.get_default(call_default_factory=True, validated_data={})
 
 
-def _whole(value: object) -> object:
+def _rounded(value: object) -> object:
     return round(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
-Milliseconds = Annotated[int, BeforeValidator(_whole)]
+Milliseconds = Annotated[int, BeforeValidator(_rounded)]
 
 
-def _with(identity: str) -> BeforeValidator:
-    """Keep the items that can be told apart: one odd item must not hide the whole page."""
+def _items_with(identity: str) -> BeforeValidator:
+    """Drop items without their id: one invalid item must not lose the whole page."""
 
     def keep(items: object) -> object:
         if not isinstance(items, list):
@@ -109,8 +109,8 @@ def _with(identity: str) -> BeforeValidator:
     return BeforeValidator(keep)
 
 
-class CallAnalysis(_FromRetell):
-    """What Retell concluded after the call; comes with `call_analyzed`."""
+class CallAnalysis(_RetellModel):
+    """Retell's analysis of a finished call; the event `call_analyzed` carries it."""
 
     call_summary: str | None = None
     call_successful: bool | None = None
@@ -119,8 +119,8 @@ class CallAnalysis(_FromRetell):
     custom_analysis_data: JsonValue = None
 
 
-class Call(_FromRetell):
-    """A phone call or a web call. Only `call_id` is sure to be there."""
+class Call(_RetellModel):
+    """A phone call or a web call. Only `call_id` is always present."""
 
     call_id: str
     call_type: str | None = None
@@ -141,30 +141,30 @@ class Call(_FromRetell):
 
     @property
     def finished(self) -> bool:
-        """Whether nothing about this call will change any more, its analysis included."""
+        """True if the call is final: it is over, and its analysis is present."""
         return self.call_status in {"ended", "error", "not_connected"} and (
             self.call_analysis is not None
         )
 
 
-class CallPage(_FromRetell):
-    """One page of calls; these carry neither transcript nor recording."""
+class CallPage(_RetellModel):
+    """One page of calls, without their transcripts and recordings."""
 
-    items: Annotated[list[Call], _with("call_id")]
+    items: Annotated[list[Call], _items_with("call_id")]
     has_more: bool = False
     pagination_key: str | None = None
 
 
-class WebCall(_FromRetell):
-    """What a browser needs to join a web call; hand `access_token` to that browser only."""
+class WebCall(_RetellModel):
+    """A web call and the token to join it. Pass `access_token` to the caller's browser only."""
 
     call_id: str
     access_token: str
     expires_at: Milliseconds | None = None
 
 
-class Agent(_FromRetell):
-    """A voice agent as it is set up at Retell."""
+class Agent(_RetellModel):
+    """A voice agent, as configured at Retell."""
 
     agent_id: str
     agent_name: str | None = None
@@ -172,24 +172,24 @@ class Agent(_FromRetell):
     voice_id: str | None = None
 
 
-class AgentPage(_FromRetell):
+class AgentPage(_RetellModel):
     """One page of agents."""
 
-    items: Annotated[list[Agent], _with("agent_id")]
+    items: Annotated[list[Agent], _items_with("agent_id")]
     has_more: bool = False
     pagination_key: str | None = None
 
 
-class Concurrency(_FromRetell):
-    """How many calls the workspace may hold at once, and how many it holds now."""
+class Concurrency(_RetellModel):
+    """The number of active calls in the workspace, and its limit."""
 
     current_concurrency: int | None = None
     concurrency_limit: int | None = None
     reserved_inbound_concurrency: int | None = None
 
 
-class InboundCall(_FromRetell):
-    """A call that is ringing; Retell has not always given it a `call_id` yet."""
+class InboundCall(_RetellModel):
+    """An incoming call that is ringing; it may not have a `call_id` yet."""
 
     from_number: str | None = None
     to_number: str | None = None
@@ -198,7 +198,7 @@ class InboundCall(_FromRetell):
 
 
 class InboundCallAnswer(BaseModel):
-    """What to do with a ringing call; an empty answer takes it with the number's own agent."""
+    """The answer to an incoming call; if empty, the number's own inbound agent takes the call."""
 
     override_agent_id: str | None = None
     dynamic_variables: dict[str, str] | None = None
@@ -206,22 +206,22 @@ class InboundCallAnswer(BaseModel):
     reject: bool | None = None
 
 
-class WebhookEvent(_FromRetell):
-    """One webhook: what happened, and the call (or chat) it happened to."""
+class WebhookEvent(_RetellModel):
+    """The body of a webhook: an event, and its call or chat."""
 
     event: Annotated[str, StringConstraints(min_length=1)]
     call: Call | None = None
     chat: dict[str, JsonValue] | None = None
 
 
-class InboundWebhook(_FromRetell):
-    """The webhook of a ringing call."""
+class InboundWebhook(_RetellModel):
+    """The body of the webhook for an incoming call."""
 
     call_inbound: InboundCall
 
 
-class FunctionCall(_FromRetell):
-    """An agent's call of a custom function, in the middle of a conversation."""
+class FunctionCall(_RetellModel):
+    """The body of an agent's call of a custom function."""
 
     name: str
     args: dict[str, JsonValue] = Field(default_factory=dict)
@@ -236,12 +236,12 @@ class _Creation(BaseModel):
 
     @field_validator("metadata")
     @classmethod
-    def _fits(cls, metadata: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    def _check_metadata(cls, metadata: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
         if metadata is None:
             return None
         if reserved := RESERVED_METADATA & metadata.keys():
             raise ValueError(f"{', '.join(sorted(reserved))}: reserved, choose another name")
-        # The two names that the app adds take less than 200 bytes.
+        # The two fields that the app adds take less than 200 bytes.
         if _depth(metadata) > METADATA_DEPTH:
             raise ValueError(f"nested deeper than {METADATA_DEPTH} levels")
         if len(_json_text(metadata)) > METADATA_LIMIT_BYTES - 200:
@@ -250,13 +250,13 @@ class _Creation(BaseModel):
 
     @field_validator("retell_llm_dynamic_variables")
     @classmethod
-    def _can_be_sent(cls, variables: dict[str, str] | None) -> dict[str, str] | None:
+    def _check_variables(cls, variables: dict[str, str] | None) -> dict[str, str] | None:
         _json_text(variables)
         return variables
 
 
 class PhoneCallRequest(_Creation):
-    """An outbound phone call. Without `from_number`, the one of the settings is used."""
+    """An outbound phone call. `from_number` defaults to RETELL_FROM_NUMBER."""
 
     to_number: PhoneNumber
     from_number: PhoneNumber | None = None
@@ -264,13 +264,13 @@ class PhoneCallRequest(_Creation):
 
 
 class WebCallRequest(_Creation):
-    """A call from a browser."""
+    """A web call, from a browser."""
 
     agent_id: Identifier
 
 
 class CallFilter(BaseModel):
-    """Which calls to list; what is not given does not narrow."""
+    """The criteria of a list of calls; one that is None or empty does not filter."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -292,4 +292,4 @@ class CallFilter(BaseModel):
 INTENT_ID = "intent_id"
 INTENT_FINGERPRINT = "intent_fingerprint"
 RESERVED_METADATA = {INTENT_ID, INTENT_FINGERPRINT}
-"""Metadata by which this app finds its own calls again at Retell."""
+"""Metadata fields by which the app finds its own calls at Retell."""

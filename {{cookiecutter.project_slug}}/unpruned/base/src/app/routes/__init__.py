@@ -3,8 +3,9 @@
 from app.routes import health, webhooks
 from app.routes.api import retellai
 
+# Tried in this order: the one of few routes that is asked often comes first, probes come last.
 ROUTERS = [
-    health.router,
-    retellai.router,
     webhooks.router,
+    retellai.router,
+    health.router,
 ]

@@ -21,7 +21,9 @@ class Engine:
     """Return the state of each thing that the engine needs, by its name, for `/readyz`."""
 
 
-def _engine(request: Request) -> Engine:
+# Dependencies that do not wait are `async` all the same: FastAPI sends a plain `def` to a thread,
+# which takes longer than the rest of a cached read.
+async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
 
@@ -29,7 +31,7 @@ def _engine(request: Request) -> Engine:
 RunningEngine = Annotated[Engine, Depends(_engine)]
 
 
-def _idempotency_key(
+async def _idempotency_key(
     request: Request,
     idempotency_key: Annotated[
         str | None,

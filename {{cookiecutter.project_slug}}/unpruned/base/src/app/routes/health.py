@@ -1,4 +1,4 @@
-"""What operators and their tools ask."""
+"""Health checks and metrics, for operators and their tools."""
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -10,20 +10,20 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def alive() -> dict[str, str]:
-    """Whether the process answers. Asks nobody else, least of all Retell."""
+    """Report that the process is alive. Depends on no other service."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 async def ready(engine: RunningEngine) -> dict[str, str]:
-    """Whether requests are welcome, and the state of what this app leans on.
+    """Report that the app can receive requests, and the state of its dependencies.
 
-    Trouble at Retell does not make this app unready: webhooks must still be taken.
+    The app stays ready while Retell's API is unavailable, as it must still receive webhooks.
     """
     return {"status": "ok"} | await engine.readiness()
 
 
 @router.get("/metrics", response_class=Response)
 async def metrics() -> Response:
-    """Metrics in the text format of Prometheus."""
+    """Return the metrics in the Prometheus text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

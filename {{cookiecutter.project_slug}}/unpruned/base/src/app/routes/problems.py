@@ -1,8 +1,8 @@
-"""Errors as RFC 9457 problem documents: the one table from an exception to its answer.
+"""Errors as RFC 9457 problem documents: one table maps exceptions to answers.
 
-An exception knows what happened, not HTTP. What its answer needs is read from it: its text is the
-`detail`, its `retry_after` (seconds) the header `Retry-After`. The exceptions of the variant's own
-engine are in `app.routes.engine`.
+Exceptions do not know HTTP. The answer's `detail` is the exception's text, and its header
+`Retry-After` is the exception's `retry_after`, in seconds. `app.routes.engine` maps the exceptions
+of the variant's own engine.
 """
 
 import json
@@ -42,7 +42,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class ProblemDocument(BaseModel):
-    """The answer of this API to every error (RFC 9457)."""
+    """The body of every error answer of this API (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -53,7 +53,7 @@ class ProblemDocument(BaseModel):
 
 
 class ProblemType(NamedTuple):
-    """The answer to one kind of exception; `kind` is the end of the document's `type`."""
+    """The answer to one class of exceptions; `kind` is the end of the document's `type`."""
 
     status: int
     kind: str
@@ -111,14 +111,14 @@ PROBLEMS: dict[type[Exception], ProblemType] = {
     RetellOutcomeUnknown: ProblemType(
         504,
         "outcome-unknown",
-        "The call may have been placed; ask again with the Idempotency-Key that stands here only",
+        "The call may have been placed; retry only with the Idempotency-Key that is given here",
     ),
 }
-"""The answer to each exception; one that is not here has the answer of its nearest base class."""
+"""The answer to each exception; one that is missing here has that of its nearest base class."""
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI `responses` for these statuses, each a problem document."""
+    """Return the OpenAPI `responses` for these statuses, each with a problem document."""
     schema = ProblemDocument.model_json_schema()
     return {
         status: {"description": _TITLES[status], "content": {PROBLEM_JSON: {"schema": schema}}}
@@ -146,7 +146,7 @@ class _ProblemResponse(JSONResponse):
 
     @override
     def render(self, content: object) -> bytes:
-        # In ASCII, as a part of the request that is quoted here need not be text at all.
+        # In ASCII, because a quoted part of the request may not be valid text.
         return json.dumps(content).encode()
 
 

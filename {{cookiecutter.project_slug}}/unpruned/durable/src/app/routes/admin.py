@@ -103,7 +103,7 @@ async def _administrator(
     await guard.count(credentials.credentials)
 
 
-def _admin(request: Request) -> Admin:
+async def _admin(request: Request) -> Admin:
     admin: Admin = request.app.state.admin
     return admin
 

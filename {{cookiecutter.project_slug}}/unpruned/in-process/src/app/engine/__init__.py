@@ -1,1 +1,1 @@
-"""The engine of this variant: calls and events in the process that serves them."""
+"""The engine of this variant, which places calls and runs handlers in the request."""

@@ -1,7 +1,7 @@
-"""Webhooks in the monolith: the owner's handler runs before Retell is answered.
+"""The monolith's webhooks: the handler runs before the answer to Retell.
 
-An error answers 500, so Retell sends the event again, up to three times. What was handled is
-remembered in this process: a second delivery is answered without running the handler again.
+An error is answered with 500, so Retell sends the event again, up to three times. This process
+remembers handled events: a duplicate delivery does not run the handler again.
 """
 
 import structlog
@@ -14,13 +14,13 @@ from app.retellai.idempotency import event_identity
 from app.retellai.types import WebhookEvent
 
 HANDLED_TTL_SECONDS = 3600.0
-"""Retell repeats within minutes, and a signature is good for five of them."""
+"""Time to remember a handled event, in seconds. Retell's retries end within minutes."""
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 class InProcessEvents:
-    """`EventSink` that runs the handler at once, and once for each event."""
+    """An `EventSink` that runs the handler immediately, once for each event."""
 
     def __init__(self, gateway: DirectGateway, cache: Cache) -> None:
         self._gateway = gateway
@@ -28,10 +28,9 @@ class InProcessEvents:
         self._flight = SingleFlight()
 
     async def receive(self, event: WebhookEvent) -> None:
-        """Run the event's handler, or wait for its run that is under way.
+        """Run the event's handler, or wait for its present run.
 
-        Raises `HandlerFailed` when the handler raises: then nothing is remembered, and the next
-        delivery counts.
+        Raises `HandlerFailed` when the handler raises; the next delivery runs the handler again.
         """
         key = f"handled:{event_identity(event)}"
 
@@ -52,5 +51,5 @@ class InProcessEvents:
         await self._flight.run(key, handle)
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the handlers that are running, for `seconds` at the most."""
+        """Wait up to `seconds` for running handlers; then cancel them."""
         await self._flight.drain(seconds)

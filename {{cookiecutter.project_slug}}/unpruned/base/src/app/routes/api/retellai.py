@@ -1,6 +1,6 @@
 """Calls, agents and concurrency, for callers with an API key.
 
-Answers carry the fields that Retell sent, and no nulls for those that it did not.
+Answers have the fields that Retell sent, and no nulls for the others.
 """
 
 from typing import Annotated
@@ -35,7 +35,7 @@ router = APIRouter(
     "/calls", status_code=201, responses=problems(403, 504), response_model_exclude_unset=True
 )
 async def create_call(request: PhoneCallRequest, engine: RunningEngine, key: RequestKey) -> Call:
-    """Ring a phone. With an `Idempotency-Key`, ask again as often as needed: it rings once."""
+    """Place a phone call. Retries with the same `Idempotency-Key` ring the phone once."""
     return await engine.calls.create_phone_call(request, key.value, new_key=key.is_new)
 
 
@@ -43,7 +43,7 @@ async def create_call(request: PhoneCallRequest, engine: RunningEngine, key: Req
 async def create_web_call(
     request: WebCallRequest, engine: RunningEngine, key: RequestKey
 ) -> WebCall:
-    """Register a call that a browser joins with the access token in the answer."""
+    """Register a web call, which a browser joins with the access token of the answer."""
     return await engine.calls.create_web_call(request, key.value, new_key=key.is_new)
 
 
@@ -55,13 +55,13 @@ async def get_call(call_id: Identifier, engine: RunningEngine) -> Call:
 
 @router.get("/calls", response_model_exclude_unset=True)
 async def list_calls(wanted: Annotated[CallFilter, Query()], engine: RunningEngine) -> CallPage:
-    """Read one page of calls, newest first; a call placed just now may not be listed yet."""
+    """Read one page of calls, newest first; a new call can be missing for a moment."""
     return await engine.calls.list_calls(wanted)
 
 
 @router.post("/calls/{call_id}/stop", status_code=204, responses=problems(404))
 async def stop_call(call_id: Identifier, engine: RunningEngine) -> None:
-    """End a call that is going on."""
+    """End an active call."""
     await engine.calls.stop_call(call_id)
 
 
@@ -83,5 +83,5 @@ async def get_agent(agent_id: Identifier, engine: RunningEngine) -> Agent:
 
 @router.get("/concurrency", response_model_exclude_unset=True)
 async def get_concurrency(engine: RunningEngine) -> Concurrency:
-    """Read how many calls are going on, and how many may."""
+    """Read the number of active calls, and its limit."""
     return await engine.calls.get_concurrency()

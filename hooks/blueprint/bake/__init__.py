@@ -1,0 +1,1 @@
+"""Baking: the answers are looked at, and the tree becomes the chosen variant, with its record."""

@@ -1,0 +1,58 @@
+"""Merging texts line by line, by git, which also writes the marks of a conflict.
+
+What the sides changed in different places is merged; where they changed the same lines, or lines
+that touch, all three versions stand between marks, under the names of :class:`Labels`::
+
+    base   | ours   | theirs | result
+    -------+--------+--------+----------------------------
+    title  | title  | Title  | Title
+    one    | one    | one    | one
+    two    | 2      | zwei   | <<<<<<< yours (monolith)
+           |        |        | 2
+           |        |        | ||||||| monolith
+           |        |        | two
+           |        |        | =======
+           |        |        | zwei
+           |        |        | >>>>>>> service-layer
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from typing import NamedTuple
+
+from blueprint.errors import ProjectRefusedError
+
+
+class Labels(NamedTuple):
+    """The names of the three sides in the marks of a conflict."""
+
+    base: str
+    ours: str
+    theirs: str
+
+
+def merge_lines(base: str, ours: str, theirs: str, labels: Labels) -> tuple[str, bool]:
+    """Return texts merged line by line, and whether there was no conflict.
+
+    Raises:
+        ProjectRefusedError: git failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, name) for name in ("ours", "base", "theirs")]
+        for path, text in zip(paths, (ours, base, theirs), strict=True):
+            with open(path, "wb") as file:
+                file.write(text.encode())
+        names = [f"-L{label}" for label in (labels.ours, labels.base, labels.theirs)]
+        done = subprocess.run(
+            ("git", "merge-file", "--stdout", "--diff3", *names, *paths),
+            cwd=folder,
+            capture_output=True,
+            check=False,
+        )
+    # git answers the number of conflicts, at most 127, and 255 when it failed.
+    if done.returncode > 127 or done.returncode < 0:
+        raise ProjectRefusedError(f"git could not merge: {done.stderr.decode(errors='replace')}")
+    return done.stdout.decode(), done.returncode == 0

@@ -1,0 +1,1 @@
+"""Regenerating: an existing project gets another variant, a newer template or other answers."""

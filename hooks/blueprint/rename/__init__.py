@@ -1,0 +1,1 @@
+"""Following what moved: new names of files and modules, wherever they are named."""
