@@ -10,9 +10,9 @@ from typing import Literal
 from alembic import context
 from sqlalchemy import Connection, text
 
+from app.config import load_engine_settings
 from app.database.connection import create_engine
 from app.database.models import Base, PlainText
-from app.engine_settings import load_engine_settings
 
 LOCK = 7_238_016_001
 """Any number will do, if it is always the same: PostgreSQL's advisory lock for migrations."""

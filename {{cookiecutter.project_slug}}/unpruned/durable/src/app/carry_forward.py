@@ -1,4 +1,4 @@
-"""What was known before there was a database, brought into it: for a project that was a monolith.
+"""Carry a monolith's calls and idempotency keys forward into the database.
 
     python -m app.carry_forward [--days 30]
 
@@ -20,19 +20,24 @@ from dataclasses import dataclass
 from sqlalchemy import make_url
 
 from app import telemetry
-from app.config import load_tuning
-from app.database.connection import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
-from app.engine_settings import load_engine_settings
-from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
-from app.retellai.types import INTENT_FINGERPRINT, INTENT_ID, Call, CallFilter, told_by
-from app.services.retellai.repository import PastCall, Repository
-from app.services.retellai.service import DAY_MS, events_so_far
+from app.clock import DAY_MS, now_ms
+from app.config import load_engine_settings, load_tuning
+from app.database.connection import Database, StorageUnavailable
+from app.database.migrations import HOW_TO_MIGRATE, is_migrated, prepare
+from app.retellai.client import RetellClient
+from app.retellai.errors import RetellError, RetellUnauthorized
+from app.retellai.idempotency import metadata_value
+from app.retellai.types import INTENT_FINGERPRINT, INTENT_ID, Call, CallFilter
+from app.services.retellai.factory import make_client
+from app.services.retellai.inbox import sent_events
+from app.services.retellai.records.past_calls import PastCall
+from app.services.retellai.repository import Repository
 from app.settings import load_settings
 
 PAGE = 200
 """Calls that are read, and stored, at once."""
 STILL_OURS_MS = 3600 * 1000
-"""Events of calls that ended longer ago were the monolith's to handle, and are made up no more."""
+"""Events of calls that ended longer ago were the monolith's to handle: none is recovered."""
 UNTIMED = ("registered", "not_connected", "error")
 """States of calls that may have no `start_timestamp`, by which Retell would leave them out."""
 
@@ -41,7 +46,7 @@ _INTENT_ID = re.compile(r"call-[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Carried:
-    """How much there was to carry, and how much of it was new here."""
+    """The calls that there were, and the rows that were new here."""
 
     calls: int
     new_calls: int
@@ -53,34 +58,34 @@ async def carry_forward(
 ) -> Carried:
     """Store the calls since a time (Unix ms), and the keys that they were placed with.
 
-    Raises `RetellError`, `DatabaseUnavailable`: what was stored until then stays.
+    Raises `RetellError`, `StorageUnavailable`: what was stored until then stays.
     """
     seen: set[str] = set()
     new_calls = new_keys = 0
     async for page in _pages(client, since):
         calls = [call for call in page if call.call_id not in seen]
         seen.update(call.call_id for call in calls)
-        stored = await repository.add_past([past(call, now) for call in calls], now)
+        stored = await repository.past_calls.add([past(call, now) for call in calls], now)
         new_calls += stored.calls
         new_keys += stored.intents
     return Carried(len(seen), new_calls, new_keys)
 
 
 def past(call: Call, now: int) -> PastCall:
-    """What is to be stored of a call.
+    """Return what is to be stored of a call.
 
     A call that goes on or has just ended is looked after like any other: events that do not come
-    are made up, so a handler may get one that the monolith had. An older call is left alone.
+    are recovered, so a handler may get one that the monolith had. An older call is left alone.
     """
-    intent_id = told_by(call, INTENT_ID)
+    intent_id = metadata_value(call, INTENT_ID)
     is_ours = intent_id is not None and _INTENT_ID.fullmatch(intent_id)
     ended = call.end_timestamp or call.start_timestamp or 0
     return PastCall(
         call=call,
         began_at=min(max(0, _moment(call) or now), now),
         intent_id=intent_id if is_ours else None,
-        fingerprint=told_by(call, INTENT_FINGERPRINT) or "",
-        handled=[] if ended > now - STILL_OURS_MS else events_so_far(call),
+        fingerprint=metadata_value(call, INTENT_FINGERPRINT) or "",
+        handled=[] if ended > now - STILL_OURS_MS else sent_events(call),
     )
 
 
@@ -109,21 +114,15 @@ async def _run(days: int | None) -> str:
     days = days or tuning.retention.intents_days
     await prepare(engine.database_url)
     database = Database(engine.database_url)
-    client = RetellClient(
-        settings.retell_api_key.get_secret_value(),
-        settings.retell_base_url,
-        timeout_seconds=tuning.retell.timeout_seconds,
-        attempts=tuning.retell.attempts,
-        retry_wait_seconds=tuning.retell.retry_wait_seconds,
-    )
+    client = make_client(settings, tuning)
     try:
-        if not await database.is_migrated():
+        if not await is_migrated(database):
             raise SystemExit(f"The database is not migrated: run {HOW_TO_MIGRATE}")
         now = now_ms()
         done = await carry_forward(
             client, Repository(database), since=max(0, now - days * DAY_MS), now=now
         )
-    except DatabaseUnavailable as error:
+    except StorageUnavailable as error:
         shown = make_url(engine.database_url).render_as_string(hide_password=True)
         raise SystemExit(f"{error}: {shown}") from None
     except RetellError as error:
@@ -146,7 +145,7 @@ def _days(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Ends the process with one clear line when Retell or the database fails."""
+    """Run the command. Ends the process with one clear line when Retell or the database fails."""
     parser = argparse.ArgumentParser(
         prog="python -m app.carry_forward",
         description="Bring the calls and idempotency keys of a monolith into the database.",

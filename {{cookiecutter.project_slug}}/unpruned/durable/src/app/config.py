@@ -1,20 +1,91 @@
-"""How patient, how eager and how forgetful the app is: `config/retellai/*.toml`, by environment.
+"""The configuration of the engine: its settings, and how patient, eager and forgetful it is.
 
-`default.toml` has every value and says what it is for; `<APP_ENV>.toml` has those that differ. The
-files are read once, at the start, and a wrong one ends the process with a line for each mistake.
+`EngineSettings` come from the environment or `.env`, besides `app.settings`. The tuning comes from
+`config/retellai/*.toml`: `default.toml` has every value and says what it is for, `<APP_ENV>.toml`
+has those that differ. All is read once, at the start, and a mistake ends the process with a line.
 """
 
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from app.engine_settings import EngineSettings
-from app.settings import Settings, SettingsError
+from app.settings import Secrets, Settings, SettingsError
 
 IDEMPOTENCY_SECONDS = 3600
-"""How long Retell remembers an idempotency key (SDK 6.2.13, `create_phone_call`)."""
+"""Retell remembers an idempotency key for so long (SDK 6.2.13, `create_phone_call`)."""
+
+_DRIVERS = {
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+}
+
+
+def _with_async_driver(value: str) -> str:
+    """Turn an address as hosts hand it out into that of the driver that is installed.
+
+    A bare `postgresql://` would mean psycopg to SQLAlchemy 2.1, and asyncpg says `ssl` where
+    PostgreSQL's own tools say `sslmode`.
+    """
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        raise ValueError("write it as postgresql://user:password@host/database") from None
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
+        raise ValueError(f"{url.drivername!r} is no database that this app knows: use postgresql")
+    query = {"ssl" if name == "sslmode" else name: what for name, what in url.query.items()}
+    return url.set(drivername=driver, query=query).render_as_string(hide_password=False)
+
+
+class EngineSettings(BaseSettings):
+    """The settings of the engine. None is required.
+
+    Raises `pydantic.ValidationError` when one is wrong.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    app_env: str = Field(default="development", pattern=r"^[a-z][a-z0-9_-]{0,30}$")
+    """The name of the `config/retellai/<app_env>.toml` that is laid over `default.toml`."""
+    config_dir: Path | None = None
+    """The folder of those files, if not in the project."""
+    database_url: Annotated[str, AfterValidator(_with_async_driver)] = Field(
+        default="sqlite+aiosqlite:///app.db", repr=False
+    )
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", pattern="^(redis|rediss|unix)://", repr=False
+    )
+    admin_keys: Secrets = []
+    """Keys for `/admin`, and for nothing else. None: nobody gets in."""
+    recordings_url: str = Field(default="", repr=False)
+    """The place for copies of recordings, by fsspec: a folder or `s3://...`; empty: none."""
+    worker_concurrency: int = Field(default=10, ge=1, le=1000)
+    """Jobs that one worker runs at once."""
+
+
+def load_engine_settings() -> EngineSettings:
+    """Read the settings. Raises `SettingsError`, which ends the process and prints what to mend."""
+    try:
+        return EngineSettings()
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in problem['loc'][:1]).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingsError(
+            "The settings are wrong (see .env.example):\n  " + "\n  ".join(lines)
+        ) from None
+
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -40,7 +111,7 @@ class BreakerTuning(_Section):
 
 
 class CacheTuning(_Section):
-    """How long reads are remembered in Redis."""
+    """The times for which reads are kept in Redis."""
 
     calls_seconds: Seconds
     unfinished_calls_seconds: Seconds
@@ -89,10 +160,10 @@ class RecordingsTuning(_Section):
 
 
 class RetentionTuning(_Section):
-    """How long what is settled is kept."""
+    """The times for which settled rows are kept."""
 
     events_days: Annotated[Count, Field(ge=2)]
-    """More than a day: so long a sweep may make up events, which must be known if they came."""
+    """More than a day: so long a sweep may recover events, which must be known if they came."""
     intents_days: Count
     calls_days: Annotated[int, Field(ge=2)] | Literal[0]
     """More than a day as well: younger calls are looked after. 0: for ever."""
@@ -113,7 +184,7 @@ class Tuning(_Section):
 
     @model_validator(mode="after")
     def _a_lease_outlives_the_work(self) -> Self:
-        """A lease that ends too early lets a second worker in while the first still tries."""
+        """Refuse a lease that ends too early, while the worker that holds it still tries."""
         tries = self.retell.attempts * self.retell.timeout_seconds
         if self.intents.lease_seconds <= tries:
             raise ValueError(
@@ -123,19 +194,17 @@ class Tuning(_Section):
         return self
 
     def under(self, settings: Settings) -> "Tuning":
-        """The same, but what the environment sets by itself wins over the files.
+        """Return the same, but with the environment's own settings in place of the files'.
 
         These are RETELL_TIMEOUT_SECONDS, and CACHE_TTL_SECONDS for calls and agents. The intents'
         lease grows with the time-out.
         """
         retell, cache, intents = self.retell, self.cache, self.intents
-        if "retell_timeout_seconds" in settings.model_fields_set:
-            timeout = settings.retell_timeout_seconds
+        if (timeout := settings.retell_timeout_seconds) is not None:
             lease = max(intents.lease_seconds, 1.5 * retell.attempts * timeout)
             retell = retell.model_copy(update={"timeout_seconds": timeout})
             intents = intents.model_copy(update={"lease_seconds": lease})
-        if "cache_ttl_seconds" in settings.model_fields_set:
-            ttl = settings.cache_ttl_seconds
+        if (ttl := settings.cache_ttl_seconds) is not None:
             cache = cache.model_copy(update={"calls_seconds": ttl, "agents_seconds": ttl})
         return self.model_copy(update={"retell": retell, "cache": cache, "intents": intents})
 
@@ -159,7 +228,7 @@ def load_tuning(engine: EngineSettings) -> Tuning:
 
 
 def _folder(given: Path | None) -> Path:
-    """The given folder, else the one beside `src/`, else the one where the app was started.
+    """Return the given folder, else the one beside `src/`, else one where the app was started.
 
     The last is an installed package's, such as a container's.
     """
@@ -192,7 +261,7 @@ def _overlaid(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
 def _source(
     key: tuple[int | str, ...], default: Path, chosen: Path, changes: dict[str, Any]
 ) -> str:
-    """The file that the value came from, and its key."""
+    """Name the file that the value came from, and its key."""
     found: object = changes
     for part in key:
         found = found.get(part) if isinstance(found, dict) else None

@@ -1,7 +1,7 @@
 """The worker: runs the jobs and the sweep. `python -m app.worker`; start as many as you need.
 
-SIGTERM and SIGINT drain it: no job is begun any more, those that run get the time to end. What is
-cut off then, or killed before, is run again.
+SIGTERM and SIGINT drain it: no job is begun any more, those that run get the time to end. One
+that is cut off then, or killed before, is run again.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ import structlog
 from docket import Worker
 
 from app import telemetry
-from app.bootstrap import open_worker_parts
+from app.bootstrap import open_worker
 from app.cache.reads import Cache
-from app.engine_settings import EngineSettings, load_engine_settings
+from app.config import EngineSettings, load_engine_settings
 from app.settings import Settings, load_settings
 
 CHECK_EVERY = timedelta(milliseconds=10)
@@ -24,7 +24,7 @@ TAKE_OVER_AFTER = timedelta(seconds=5)
 """A worker that says nothing for so long has lost its jobs to the others. The SQL rows have leases
 of their own: a job that is only slow is taken over in vain."""
 COME_BACK_AFTER = timedelta(seconds=1)
-"""Between attempts to reach a Redis that is away."""
+"""Between attempts to reach a Redis that is unavailable."""
 
 WATCH_SECONDS = 2.0
 STOP_SECONDS = 20.0
@@ -35,10 +35,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 async def work(settings: Settings, engine: EngineSettings, stopping: asyncio.Event) -> None:
     """Run jobs until `stopping` is set; then finish those that run."""
-    async with open_worker_parts(settings, engine) as parts:
-        parts.processor.register(parts.docket)
+    async with open_worker(settings, engine) as components:
+        components.processor.register(components.docket)
         async with Worker(
-            parts.docket,
+            components.docket,
             concurrency=engine.worker_concurrency,
             minimum_check_interval=CHECK_EVERY,
             scheduling_resolution=timedelta(milliseconds=50),
@@ -46,7 +46,7 @@ async def work(settings: Settings, engine: EngineSettings, stopping: asyncio.Eve
             reconnection_delay=COME_BACK_AFTER,
         ) as worker:
             running = asyncio.create_task(worker.run_forever())
-            watching = asyncio.create_task(_watch(parts.cache))
+            watching = asyncio.create_task(_watch(components.cache))
             stopped = asyncio.create_task(stopping.wait())
             log.info("working", concurrency=engine.worker_concurrency)
             await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)

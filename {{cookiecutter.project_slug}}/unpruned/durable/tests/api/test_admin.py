@@ -6,10 +6,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.resilience.circuit_breaker import CircuitBreaker
-from app.routes import admin, problems
-from app.routes.admin import Breaker, DeadLetter, UnknownCall
+from app.resilience.circuit_breaker import BreakerStatus, CircuitBreaker
+from app.routes import admin, engine, problems
 from app.routes.security import Guard
+from app.services.calls.errors import DeadLetterNotFound
+from app.services.calls.intent import Intent
+from app.services.retellai.outcomes import judge_retell
+from app.services.retellai.records.events import DeadLetter
 from dev.servers import serve
 from tests.support.simulator import API_KEY
 
@@ -27,7 +30,7 @@ class Desk:
     """One dead letter, one unknown call and a breaker."""
 
     def __init__(self) -> None:
-        self.breaker = CircuitBreaker(1, 10)
+        self.breaker = CircuitBreaker(1, 10, name="retell", judge=judge_retell)
         self.replayed: list[str] = []
 
     async def list_dead_letters(self) -> Sequence[DeadLetter]:
@@ -37,23 +40,43 @@ class Desk:
                 event_id="event-1",
                 event="call_ended",
                 call_id="call_1",
+                payload={"call": {"call_id": "call_1", "transcript": "private"}},
                 error="KeyError",
                 attempts=6,
                 died_at=NOON,
+                replayed_at=None,
             )
         ]
 
-    async def replay(self, dead_letter_id: str) -> str | None:
+    async def replay(self, dead_letter_id: str) -> str:
         if dead_letter_id != "7":
-            return None
+            raise DeadLetterNotFound(dead_letter_id)
         self.replayed.append(dead_letter_id)
         return "event-1"
 
-    async def list_unknown(self) -> Sequence[UnknownCall]:
-        return [UnknownCall(id="call-1", kind="phone", attempts=3, updated_at=NOON)]
+    async def list_unknown(self) -> Sequence[Intent]:
+        return [
+            Intent(
+                id="call-1",
+                idempotency_key=None,
+                fingerprint="f",
+                kind="phone",
+                request={"to_number": "+14155550123"},
+                state="unknown",
+                call_id=None,
+                answer=None,
+                error=None,
+                attempts=3,
+                first_tried_at=NOON,
+                next_attempt_at=None,
+                leased_until=None,
+                created_at=NOON,
+                updated_at=NOON,
+            )
+        ]
 
-    async def breaker_state(self) -> Breaker:
-        return Breaker.model_validate(self.breaker.status())
+    def breaker_status(self) -> BreakerStatus:
+        return self.breaker.status()
 
 
 @pytest.fixture
@@ -63,7 +86,7 @@ def desk() -> Desk:
 
 def bare_app() -> FastAPI:
     app = FastAPI()
-    problems.install(app)
+    problems.install(app, problems.PROBLEMS | engine.PROBLEMS)
     app.state.guard = Guard([API_KEY], "1000/minute")
     app.include_router(admin.router)
     return app
@@ -111,7 +134,13 @@ def test_a_dead_letter_that_is_not_there_is_a_404(operator: httpx.Client) -> Non
 def test_calls_that_may_have_rung_are_listed(operator: httpx.Client) -> None:
     [call] = operator.get("/admin/calls/unknown").json()
 
-    assert (call["id"], call["kind"], call["attempts"]) == ("call-1", "phone", 3)
+    assert call == {
+        "id": "call-1",
+        "kind": "phone",
+        "attempts": 3,
+        "first_tried_at": NOON,
+        "updated_at": NOON,
+    }
 
 
 def test_the_breaker_is_shown(operator: httpx.Client) -> None:

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from app.database.connection import Database, now_ms
-from app.engine_settings import EngineSettings
+from app.clock import now_ms
+from app.config import EngineSettings
+from app.database.connection import Database
 from app.retellai.types import PhoneCallRequest
-from app.services.retellai.repository import Intent, Repository
+from app.services.calls.intent import Intent, PlaceCall, Settle
+from app.services.retellai.repository import Repository
 from tests.support.engine import ADMIN_KEY
 from tests.support.simulator import Simulator, StartApp
 
@@ -49,19 +51,21 @@ class Records:
         return asyncio.run(in_a_loop())
 
     def intent(self, intent_id: str) -> Intent:
-        found = self.run(lambda repository: repository.get_intent(intent_id))
+        found = self.run(lambda repository: repository.intents.get(intent_id))
         assert found is not None
         return found
 
     def leave_behind(self, intent_id: str, *, dialled_ms_ago: int) -> None:
         """An intent whose process died while it dialled."""
         self.run(
-            lambda repository: repository.open_intent(
-                intent_id,
-                idempotency_key=None,
-                fingerprint="f",
-                kind="phone",
-                request=REQUEST.model_dump(mode="json", exclude_none=True),
+            lambda repository: repository.intents.open(
+                PlaceCall(
+                    intent_id,
+                    kind="phone",
+                    idempotency_key=None,
+                    fingerprint="f",
+                    request=REQUEST.model_dump(mode="json", exclude_none=True),
+                ),
                 now=now_ms() - dialled_ms_ago,
                 lease_seconds=0.001,
             )
@@ -229,16 +233,12 @@ def test_the_worker_deletes_outcomes_that_are_older_than_they_are_kept(
     async def settle_long_ago(repository: Repository) -> None:
         for days in (29, 31):
             then = now_ms() - days * 24 * HOUR_MS
-            intent = await repository.open_intent(
-                f"call-{days}-days-ago",
-                idempotency_key=None,
-                fingerprint="f",
-                kind="phone",
-                request={},
+            intent = await repository.intents.open(
+                PlaceCall(f"call-{days}-days-ago", "phone", None, "f", request={}),
                 now=then,
                 lease_seconds=1,
             )
-            await repository.settle_intent(intent.id, intent.token or "", "placed", now=then)
+            await repository.intents.settle(intent.id, intent.token, Settle("placed"), now=then)
 
     records.run(settle_long_ago)
     start_app()
@@ -264,4 +264,4 @@ async def _forget(repository: Repository, intent_id: str) -> None:
 
 
 async def _is_gone(repository: Repository, intent_id: str) -> bool:
-    return await repository.get_intent(intent_id) is None
+    return await repository.intents.get(intent_id) is None

@@ -12,8 +12,9 @@ import httpx
 import pytest
 
 from app.carry_forward import STILL_OURS_MS, Carried, carry_forward, main, past
-from app.database.connection import Database, now_ms
-from app.engine_settings import EngineSettings
+from app.clock import now_ms
+from app.config import EngineSettings
+from app.database.connection import Database
 from app.main import create_app
 from app.retellai.client import RetellClient
 from app.retellai.types import Call, WebhookEvent
@@ -280,9 +281,9 @@ def test_events_of_calls_that_ended_long_ago_are_handled_no_more(
     old = Call.model_validate({"call_id": "call_1", **call, **at})
 
     async def stored_before(repository: Repository) -> list[str]:
-        await repository.add_past([past(old, now)], now)
+        await repository.past_calls.add([past(old, now)], now)
         events = [WebhookEvent(event=n, call=old) for n in ("call_started", "call_ended")]
-        stored = [await repository.store_event(event, now) for event in events]
+        stored = [await repository.events.store(event, now) for event in events]
         return [e.event for e, one in zip(events, stored, strict=True) if not one.is_new]
 
     assert records.run(stored_before) == handled
@@ -294,7 +295,7 @@ def test_one_odd_call_does_not_keep_the_others_from_being_carried(records: Recor
     )
     calls = [past(call, now_ms()) for call in (odd, Call(call_id="plain"))]
 
-    added = records.run(lambda repository: repository.add_past(calls, now_ms()))
+    added = records.run(lambda repository: repository.past_calls.add(calls, now_ms()))
 
     assert added == (2, 0)
 

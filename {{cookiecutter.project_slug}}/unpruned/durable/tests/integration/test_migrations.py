@@ -14,10 +14,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from structlog.testing import capture_logs
 
-from app.database.connection import Database, create_engine, main, migrate
+from app.database.__main__ import main
+from app.database.connection import Database, create_engine
+from app.database.migrations import is_migrated, migrate
 from app.database.models import Base
 from app.main import create_app
 from app.retellai.types import Call, WebhookEvent
+from app.services.calls.intent import PlaceCall
 from app.services.retellai.repository import Repository
 from dev.servers import serve
 from tests.support.databases import KINDS, Databases, Kind
@@ -31,13 +34,11 @@ async def write_and_count(url: str) -> int:
     repository = Repository(database)
     try:
         call = Call(call_id="call_1", metadata={"name": "Zoë 🎧"})
-        await repository.save_call(call, event="call_started", now=1)
-        await repository.store_event(WebhookEvent(event="call_started", call=call), now=1)
-        await repository.open_intent(
-            "intent-1", idempotency_key="k", fingerprint="f", kind="phone", request={}, now=1
-        )
-        await repository.want_recording("call_1", "https://example.com/r", deadline=9, now=1)
-        return len(await repository.events_waiting(now=2, limit=10))
+        await repository.calls.save(call, event="call_started", now=1)
+        await repository.events.store(WebhookEvent(event="call_started", call=call), now=1)
+        await repository.intents.open(PlaceCall("intent-1", "phone", "k", "f", request={}), now=1)
+        await repository.recordings.want("call_1", "https://example.com/r", deadline=9, now=1)
+        return len(await repository.events.due(now=2, limit=10))
     finally:
         await database.close()
 
@@ -153,10 +154,10 @@ def test_the_command_tells_where_the_tables_are(
     ]
 
 
-async def is_migrated(url: str) -> bool:
+async def look(url: str) -> bool:
     database = Database(url)
     try:
-        return await database.is_migrated()
+        return await is_migrated(database)
     finally:
         await database.close()
 
@@ -164,16 +165,16 @@ async def is_migrated(url: str) -> bool:
 def test_tables_that_are_missing_are_told_from_those_of_a_later_version(
     empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not asyncio.run(is_migrated(empty_url))
+    assert not asyncio.run(look(empty_url))
     migrate(empty_url, "upgrade")
-    assert asyncio.run(is_migrated(empty_url))
+    assert asyncio.run(look(empty_url))
 
     asyncio.run(stamp(empty_url, "of-a-later-version"))
-    assert asyncio.run(is_migrated(empty_url))
+    assert asyncio.run(look(empty_url))
 
     asyncio.run(stamp(empty_url, NEWEST))
-    monkeypatch.setattr("app.database.connection._older_migrations", lambda: frozenset({NEWEST}))
-    assert not asyncio.run(is_migrated(empty_url))
+    monkeypatch.setattr("app.database.migrations._older_migrations", lambda: frozenset({NEWEST}))
+    assert not asyncio.run(look(empty_url))
 
 
 async def stamp(url: str, revision: str) -> None:

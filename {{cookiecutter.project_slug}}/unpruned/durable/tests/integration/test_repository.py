@@ -7,30 +7,20 @@ from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from app.database import connection as app_database
-from app.database.connection import (
-    Database,
-    DatabaseUnavailable,
-    NestedWrite,
-    NoTransaction,
-    session,
-)
+from app.database import reading, session
+from app.database.connection import Database, StorageUnavailable
+from app.database.session import NestedWrite, NoTransaction
+from app.retellai.idempotency import event_identity
 from app.retellai.types import Call, WebhookEvent
-from app.services.calls.progress import ANALYZED, merge, rank_of
-from app.services.retellai.repository import (
-    ClaimedEvent,
-    DeadLetterNotFound,
-    DueIntent,
-    Intent,
-    IntentState,
-    LeaseLost,
-    Repository,
-)
+from app.services.calls.errors import DeadLetterNotFound, LeaseLost
+from app.services.calls.event import Dead, RetryAt
+from app.services.calls.intent import Intent, PlaceCall, Settle, Wait
+from app.services.retellai.records.events import ClaimedEvent
+from app.services.retellai.repository import Repository
 from tests.support.databases import Databases
 
 pytestmark = pytest.mark.anyio
@@ -67,19 +57,25 @@ async def at_once(
     return await asyncio.gather(*(ask(one) for one in processes * times))
 
 
-async def opened(repository: Repository, intent_id: str = "intent-1", **more: Any) -> Intent:
+async def opened(
+    repository: Repository,
+    intent_id: str = "intent-1",
+    *,
+    lease_seconds: float | None = None,
+    **more: Any,
+) -> Intent:
     values: dict[str, Any] = {
         "idempotency_key": None,
         "fingerprint": "f",
         "kind": "phone",
         "request": {"to_number": "+14155550123", "metadata": {"name": "Zoë 🎧"}},
-        "now": NOW,
     }
-    return await repository.open_intent(intent_id, **(values | more))
+    command = PlaceCall(intent_id=intent_id, **(values | more))
+    return await repository.intents.open(command, now=NOW, lease_seconds=lease_seconds)
 
 
 async def claimed_intent(repository: Repository, now: int = NOW, **more: Any) -> Intent:
-    found = await repository.claim_intent("intent-1", lease_seconds=30, now=now, **more)
+    found = await repository.intents.claim("intent-1", lease_seconds=30, now=now, **more)
     assert found is not None
     return found
 
@@ -91,8 +87,8 @@ def ended(call_id: str = "call_1", **more: Any) -> WebhookEvent:
 
 
 async def claimed_event(repository: Repository, now: int = NOW) -> ClaimedEvent:
-    stored = await repository.store_event(ended(), now)
-    found = await repository.claim_event(stored.id, lease_seconds=30, now=now)
+    stored = await repository.events.store(ended(), now)
+    found = await repository.events.claim(stored.id, lease_seconds=30, now=now)
     assert found is not None
     return found
 
@@ -141,7 +137,7 @@ async def test_one_of_many_gets_an_intent(processes: list[Repository]) -> None:
     await opened(processes[0])
 
     found = await at_once(
-        processes, lambda one: one.claim_intent("intent-1", lease_seconds=30, now=NOW)
+        processes, lambda one: one.intents.claim("intent-1", lease_seconds=30, now=NOW)
     )
 
     winners = [intent for intent in found if intent]
@@ -157,7 +153,7 @@ async def test_an_intent_that_is_opened_with_a_lease_is_nobody_elses(
 
     assert mine.token
     assert (mine.state, mine.attempts) == ("dialling", 1)
-    assert await repository.claim_intent("intent-1", lease_seconds=30, now=NOW + 29_999) is None
+    assert await repository.intents.claim("intent-1", lease_seconds=30, now=NOW + 29_999) is None
     assert (await opened(repository, lease_seconds=30)).token is None
 
 
@@ -168,35 +164,26 @@ async def test_who_was_too_slow_cannot_settle_what_another_has_taken_over(
     slow = await claimed_intent(repository)
     quick = await claimed_intent(repository, now=NOW + 30_000)
 
-    assert not await repository.settle_intent("intent-1", str(slow.token), "refused", now=NOW)
-    assert await repository.settle_intent(
-        "intent-1", str(quick.token), "placed", now=NOW, call_id="call_1", answer={"a": None}
+    assert not await repository.intents.settle("intent-1", slow.token, Settle("refused"), now=NOW)
+    assert await repository.intents.settle(
+        "intent-1", quick.token, Settle("placed"), now=NOW, call_id="call_1", answer={"a": None}
     )
 
-    found = await repository.get_intent("intent-1")
+    found = await repository.intents.get("intent-1")
     assert found is not None
     assert (found.state, found.call_id, found.answer) == ("placed", "call_1", {"a": None})
     assert (found.attempts, found.first_tried_at) == (2, NOW)
-    assert await repository.claim_intent("intent-1", lease_seconds=30, now=NOW + HOUR) is None
+    assert await repository.intents.claim("intent-1", lease_seconds=30, now=NOW + HOUR) is None
 
 
-async def test_an_unknown_intent_is_retried_within_the_hour_and_reconciled_after(
-    repository: Repository,
-) -> None:
+async def test_an_unknown_intent_comes_up_again_at_its_time(repository: Repository) -> None:
     await opened(repository)
     mine = await claimed_intent(repository)
-    await repository.settle_intent(
-        "intent-1", str(mine.token), "unknown", now=NOW, next_attempt_at=NOW + MINUTE
-    )
+    await repository.intents.settle("intent-1", mine.token, Wait(NOW + MINUTE), now=NOW)
 
-    assert await repository.intents_to_settle(NOW, 10) == []
-    assert await repository.intents_to_settle(NOW + 54 * MINUTE, 10) == [
-        DueIntent("intent-1", "retry")
-    ]
-    assert await repository.intents_to_settle(NOW + 56 * MINUTE, 10) == [
-        DueIntent("intent-1", "reconcile")
-    ]
-    assert [intent.id for intent in await repository.unknown_intents(10)] == ["intent-1"]
+    assert await repository.intents.due(NOW + MINUTE - 1, 10) == []
+    assert await repository.intents.due(NOW + MINUTE, 10) == ["intent-1"]
+    assert [intent.id for intent in await repository.intents.unknown(10)] == ["intent-1"]
 
 
 async def test_an_unknown_intent_without_a_next_attempt_is_left_to_the_operator(
@@ -204,12 +191,12 @@ async def test_an_unknown_intent_without_a_next_attempt_is_left_to_the_operator(
 ) -> None:
     await opened(repository)
     mine = await claimed_intent(repository)
-    await repository.settle_intent(
-        "intent-1", str(mine.token), "unknown", now=NOW, error={"said": "nothing"}
+    await repository.intents.settle(
+        "intent-1", mine.token, Wait(None), now=NOW, error={"said": "nothing"}
     )
 
-    assert await repository.intents_to_settle(NOW + 24 * HOUR, 10) == []
-    (left,) = await repository.unknown_intents(10)
+    assert await repository.intents.due(NOW + 24 * HOUR, 10) == []
+    (left,) = await repository.intents.unknown(10)
     assert left.error == {"said": "nothing"}
 
 
@@ -218,15 +205,15 @@ async def test_the_intent_of_a_process_that_died_comes_up_when_its_lease_is_over
 ) -> None:
     await opened(repository, lease_seconds=30)
 
-    assert await repository.intents_to_settle(NOW + 29_999, 10) == []
-    assert await repository.intents_to_settle(NOW + 30_000, 10) == [DueIntent("intent-1", "retry")]
+    assert await repository.intents.due(NOW + 29_999, 10) == []
+    assert await repository.intents.due(NOW + 30_000, 10) == ["intent-1"]
 
 
 async def test_an_intent_that_nobody_claimed_is_given_time(repository: Repository) -> None:
     await opened(repository)
 
-    assert await repository.intents_to_settle(NOW + 29_999, 10) == []
-    assert await repository.intents_to_settle(NOW + 30_000, 10) == [DueIntent("intent-1", "retry")]
+    assert await repository.intents.due(NOW + 29_999, 10) == []
+    assert await repository.intents.due(NOW + 30_000, 10) == ["intent-1"]
 
 
 async def test_what_was_refused_may_be_asked_again_and_its_hour_begins_anew(
@@ -234,24 +221,26 @@ async def test_what_was_refused_may_be_asked_again_and_its_hour_begins_anew(
 ) -> None:
     await opened(repository)
     mine = await claimed_intent(repository)
-    await repository.settle_intent("intent-1", str(mine.token), "refused", now=NOW, error={"e": 1})
+    await repository.intents.settle(
+        "intent-1", mine.token, Settle("refused"), now=NOW, error={"e": 1}
+    )
 
     later = NOW + 2 * HOUR
-    assert await repository.claim_intent("intent-1", lease_seconds=30, now=later) is None
-    again = await claimed_intent(repository, now=later, states=("refused", "abandoned"))
+    assert await repository.intents.claim("intent-1", lease_seconds=30, now=later) is None
+    again = await claimed_intent(repository, now=later, has_caller=True)
 
     assert (again.first_tried_at, again.attempts, again.error) == (later, 2, None)
-    assert again.within_window(later)
+    assert not again.was_tried_before
 
 
 async def test_evidence_that_a_call_exists_settles_its_intent(repository: Repository) -> None:
     mine = await opened(repository, lease_seconds=30)
 
-    assert await repository.confirm_intent("intent-1", "call_1", {"call_id": "call_1"}, NOW)
+    assert await repository.intents.confirm("intent-1", "call_1", {"call_id": "call_1"}, NOW)
 
-    assert not await repository.confirm_intent("intent-1", "call_2", None, NOW)
-    assert not await repository.settle_intent("intent-1", str(mine.token), "unknown", now=NOW)
-    found = await repository.get_intent("intent-1")
+    assert not await repository.intents.confirm("intent-1", "call_2", None, NOW)
+    assert not await repository.intents.settle("intent-1", mine.token, Wait(None), now=NOW)
+    found = await repository.intents.get("intent-1")
     assert found is not None
     assert (found.state, found.call_id) == ("placed", "call_1")
 
@@ -260,21 +249,21 @@ async def test_evidence_that_a_call_exists_settles_its_intent(repository: Reposi
 
 
 async def test_an_event_is_stored_once_however_often_it_comes(processes: list[Repository]) -> None:
-    stored = await at_once(processes, lambda one: one.store_event(ended(), NOW))
+    stored = await at_once(processes, lambda one: one.events.store(ended(), NOW))
 
     assert sum(event.is_new for event in stored) == 1
-    assert await processes[0].events_waiting(NOW, 10) == [stored[0].id]
+    assert await processes[0].events.due(NOW, 10) == [stored[0].id]
 
 
 async def test_one_of_many_gets_an_event(processes: list[Repository]) -> None:
-    stored = await processes[0].store_event(ended(), NOW)
+    stored = await processes[0].events.store(ended(), NOW)
 
     found = await at_once(
-        processes, lambda one: one.claim_event(stored.id, lease_seconds=30, now=NOW)
+        processes, lambda one: one.events.claim(stored.id, lease_seconds=30, now=NOW)
     )
 
     assert [event.attempts for event in found if event] == [1]
-    assert await processes[0].events_waiting(NOW, 10) == []
+    assert await processes[0].events.due(NOW, 10) == []
 
 
 async def test_an_event_comes_back_as_retell_sent_it(repository: Repository) -> None:
@@ -283,12 +272,12 @@ async def test_an_event_comes_back_as_retell_sent_it(repository: Repository) -> 
         new_field={"score": float("nan"), "none": None},
         call_status="a status of tomorrow",
     )
-    stored = await repository.store_event(sent, NOW)
+    stored = await repository.events.store(sent, NOW)
 
-    found = await repository.claim_event(stored.id, lease_seconds=30, now=NOW)
+    found = await repository.events.claim(stored.id, lease_seconds=30, now=NOW)
 
     assert found is not None
-    assert found.event.identity == sent.identity
+    assert event_identity(found.event) == event_identity(sent)
     call = found.event.call
     assert call is not None
     assert call.transcript == "Zoë 🎧 \0 nul"
@@ -299,7 +288,7 @@ async def test_an_event_comes_back_as_retell_sent_it(repository: Repository) -> 
 async def test_names_that_a_database_cannot_hold_lose_no_event(repository: Repository) -> None:
     odd = WebhookEvent(event="chat\0ended", chat={"chat_id": "\0"})
 
-    first, second = [await repository.store_event(odd, NOW) for _ in range(2)]
+    first, second = [await repository.events.store(odd, NOW) for _ in range(2)]
 
     assert (first.is_new, second.is_new) == (True, False)
 
@@ -309,14 +298,14 @@ async def test_an_event_whose_worker_died_goes_to_the_next_and_is_counted(
 ) -> None:
     died = await claimed_event(repository)
 
-    assert await repository.events_waiting(NOW + 29_999, 10) == []
-    assert await repository.events_waiting(NOW + 30_000, 10) == [died.id]
-    second = await repository.claim_event(died.id, lease_seconds=30, now=NOW + 30_000)
+    assert await repository.events.due(NOW + 29_999, 10) == []
+    assert await repository.events.due(NOW + 30_000, 10) == [died.id]
+    second = await repository.events.claim(died.id, lease_seconds=30, now=NOW + 30_000)
 
     assert second is not None
     assert second.attempts == 2
-    assert not await repository.finish_event(died.id, died.token, now=NOW)
-    assert await repository.finish_event(died.id, second.token, now=NOW)
+    assert not await repository.events.finish(died.id, died.token, now=NOW)
+    assert await repository.events.finish(died.id, second.token, now=NOW)
 
 
 async def test_an_event_that_was_left_behind_is_told_from_one_that_failed(
@@ -324,50 +313,50 @@ async def test_an_event_that_was_left_behind_is_told_from_one_that_failed(
 ) -> None:
     died = await claimed_event(repository)
 
-    assert not await repository.is_left_behind(died.id, NOW + 29_999)
-    assert await repository.is_left_behind(died.id, NOW + 30_000)
+    assert not await repository.events.is_left_behind(died.id, NOW + 29_999)
+    assert await repository.events.is_left_behind(died.id, NOW + 30_000)
     again = {"lease_seconds": 30, "now": NOW + 30_000}
-    assert await repository.claim_event(died.id, take_over=False, **again) is None
+    assert await repository.events.claim(died.id, take_over=False, **again) is None
 
-    assert await repository.fail_event(died.id, died.token, "no", retry_at=NOW, now=NOW)
+    assert await repository.events.fail(died.id, died.token, "no", RetryAt(NOW), now=NOW)
 
-    assert not await repository.is_left_behind(died.id, NOW + 30_000)
-    assert await repository.claim_event(died.id, take_over=False, **again) is not None
+    assert not await repository.events.is_left_behind(died.id, NOW + 30_000)
+    assert await repository.events.claim(died.id, take_over=False, **again) is not None
 
 
 async def test_a_long_handler_keeps_its_lease(repository: Repository) -> None:
     mine = await claimed_event(repository)
 
-    assert await repository.extend_event(mine.id, mine.token, lease_seconds=60, now=NOW)
+    assert await repository.events.extend(mine.id, mine.token, lease_seconds=60, now=NOW)
 
-    assert await repository.claim_event(mine.id, lease_seconds=30, now=NOW + 59_999) is None
-    assert not await repository.extend_event(mine.id, "another", lease_seconds=60, now=NOW)
+    assert await repository.events.claim(mine.id, lease_seconds=30, now=NOW + 59_999) is None
+    assert not await repository.events.extend(mine.id, "another", lease_seconds=60, now=NOW)
 
 
 async def test_a_failed_event_waits_for_its_next_attempt(repository: Repository) -> None:
     mine = await claimed_event(repository)
 
-    assert await repository.fail_event(mine.id, mine.token, "boom", retry_at=NOW + MINUTE, now=NOW)
+    assert await repository.events.fail(mine.id, mine.token, "boom", RetryAt(NOW + MINUTE), now=NOW)
 
-    assert await repository.events_waiting(NOW + MINUTE - 1, 10) == []
-    assert await repository.claim_event(mine.id, lease_seconds=30, now=NOW + MINUTE - 1) is None
-    assert await repository.events_waiting(NOW + MINUTE, 10) == [mine.id]
+    assert await repository.events.due(NOW + MINUTE - 1, 10) == []
+    assert await repository.events.claim(mine.id, lease_seconds=30, now=NOW + MINUTE - 1) is None
+    assert await repository.events.due(NOW + MINUTE, 10) == [mine.id]
 
 
 async def test_a_dead_event_is_listed_and_replayed(repository: Repository) -> None:
     mine = await claimed_event(repository)
-    assert await repository.fail_event(mine.id, mine.token, "boom", retry_at=None, now=NOW)
-    assert not await repository.fail_event(mine.id, mine.token, "boom", retry_at=None, now=NOW)
-    assert not (await repository.store_event(ended(), NOW)).is_new
-    assert await repository.events_waiting(NOW + HOUR, 10) == []
+    assert await repository.events.fail(mine.id, mine.token, "boom", Dead(), now=NOW)
+    assert not await repository.events.fail(mine.id, mine.token, "boom", Dead(), now=NOW)
+    assert not (await repository.events.store(ended(), NOW)).is_new
+    assert await repository.events.due(NOW + HOUR, 10) == []
 
-    (letter,) = await repository.dead_letters(10)
+    (letter,) = await repository.events.dead_letters(10)
     assert (letter.event, letter.call_id, letter.error) == ("call_ended", "call_1", "boom")
-    assert await repository.replay(letter.id, NOW) == mine.id
-    assert await repository.replay(letter.id, NOW) == mine.id
+    assert await repository.events.replay(letter.id, NOW) == mine.id
+    assert await repository.events.replay(letter.id, NOW) == mine.id
 
-    assert await repository.dead_letters(10) == []
-    assert len(await repository.dead_letters(10, include_replayed=True)) == 1
+    assert await repository.events.dead_letters(10) == []
+    assert len(await repository.events.dead_letters(10, include_replayed=True)) == 1
     assert (await claimed_event(repository)).attempts == 1
 
 
@@ -375,23 +364,23 @@ async def test_replaying_a_letter_twice_does_not_revive_an_event_that_died_again
     repository: Repository,
 ) -> None:
     first = await claimed_event(repository)
-    await repository.fail_event(first.id, first.token, "one", retry_at=None, now=NOW)
-    (letter,) = await repository.dead_letters(10)
-    await repository.replay(letter.id, NOW)
+    await repository.events.fail(first.id, first.token, "one", Dead(), now=NOW)
+    (letter,) = await repository.events.dead_letters(10)
+    await repository.events.replay(letter.id, NOW)
     again = await claimed_event(repository)
-    await repository.fail_event(again.id, again.token, "two", retry_at=None, now=NOW)
+    await repository.events.fail(again.id, again.token, "two", Dead(), now=NOW)
 
-    await repository.replay(letter.id, NOW)
+    await repository.events.replay(letter.id, NOW)
 
-    assert await repository.events_waiting(NOW, 10) == []
-    assert [one.error for one in await repository.dead_letters(10)] == ["two"]
+    assert await repository.events.due(NOW, 10) == []
+    assert [one.error for one in await repository.events.dead_letters(10)] == ["two"]
 
 
 async def test_a_dead_letter_that_is_not_there_is_said_to_be_missing(
     repository: Repository,
 ) -> None:
     with pytest.raises(DeadLetterNotFound):
-        await repository.replay("nothing", NOW)
+        await repository.events.replay("nothing", NOW)
 
 
 # Handling an event
@@ -403,7 +392,7 @@ async def test_what_a_handler_writes_is_committed_with_the_mark_that_it_ran(
     await make_orders(repository)
     mine = await claimed_event(repository)
 
-    async with repository.handling(mine):
+    async with repository.events.handling(mine):
         await place_order()
 
     assert await scalars(repository, "SELECT call_id FROM orders") == ["call_1"]
@@ -415,7 +404,7 @@ async def test_a_handler_that_fails_has_written_nothing(repository: Repository) 
     mine = await claimed_event(repository)
 
     async def handle() -> None:
-        async with repository.handling(mine):
+        async with repository.events.handling(mine):
             await place_order()
             raise LookupError
 
@@ -423,19 +412,19 @@ async def test_a_handler_that_fails_has_written_nothing(repository: Repository) 
         await handle()
 
     assert await scalars(repository, "SELECT call_id FROM orders") == []
-    assert await repository.fail_event(mine.id, mine.token, "boom", retry_at=NOW, now=NOW)
+    assert await repository.events.fail(mine.id, mine.token, "boom", RetryAt(NOW), now=NOW)
 
 
 async def test_a_handler_that_lost_its_lease_has_written_nothing(repository: Repository) -> None:
     await make_orders(repository)
     slow = await claimed_event(repository)
-    quick = await repository.claim_event(slow.id, lease_seconds=30, now=NOW + HOUR)
+    quick = await repository.events.claim(slow.id, lease_seconds=30, now=NOW + HOUR)
     assert quick is not None
 
-    async with repository.handling(quick):
+    async with repository.events.handling(quick):
         await place_order()
     with pytest.raises(LeaseLost):
-        async with repository.handling(slow):
+        async with repository.events.handling(slow):
             await place_order()
 
     assert await scalars(repository, "SELECT call_id FROM orders") == ["call_1"]
@@ -447,17 +436,17 @@ async def test_a_call_that_a_handler_places_is_stored_before_the_handler_ends(
     mine = await claimed_event(processes[0])
 
     async def handle() -> None:
-        async with processes[0].handling(mine):
-            async with app_database.reading() as looked:
+        async with processes[0].events.handling(mine):
+            async with reading() as looked:
                 assert await looked.scalar(text("SELECT state FROM events")) == "stored"
             await opened(processes[0])
-            assert await processes[1].get_intent("intent-1")
+            assert await processes[1].intents.get("intent-1")
             raise LookupError
 
     with pytest.raises(LookupError):
         await handle()
 
-    assert await processes[1].get_intent("intent-1")
+    assert await processes[1].intents.get("intent-1")
 
 
 async def test_on_sqlite_a_handler_that_writes_first_is_told_so_at_once(
@@ -469,7 +458,7 @@ async def test_on_sqlite_a_handler_that_writes_first_is_told_so_at_once(
     mine = await claimed_event(repository)
 
     async def handle() -> None:
-        async with repository.handling(mine):
+        async with repository.events.handling(mine):
             await place_order()
             await opened(repository)
 
@@ -487,7 +476,7 @@ async def test_a_session_is_there_only_while_an_event_is_handled(repository: Rep
         await over.wait()
         session()
 
-    async with repository.handling(mine):
+    async with repository.events.handling(mine):
         left_behind = asyncio.create_task(linger())
         await asyncio.sleep(0)
     over.set()
@@ -508,81 +497,30 @@ MESSAGES: list[tuple[str | None, dict[str, Any]]] = [
 ]
 
 
-@given(st.permutations(MESSAGES * 2))
-def test_in_any_order_and_twice_the_same_record_comes_out(
-    messages: list[tuple[str | None, dict[str, Any]]],
-) -> None:
-    known: dict[str, Any] = {}
-    rank = 0
-    for event, fields in messages:
-        heard = Call(call_id="call_1", **fields)
-        heard_rank = rank_of(heard, event)
-        known = merge(known, rank, heard, heard_rank)
-        assert max(rank, heard_rank) >= rank
-        rank = max(rank, heard_rank)
-
-    assert rank == ANALYZED
-    assert known == {
-        "call_id": "call_1",
-        "call_status": "ended",
-        "metadata": {"intent_id": "intent-1"},
-        "start_timestamp": 1,
-        "end_timestamp": 2,
-        "recording_url": "https://r",
-        "call_analysis": {"call_successful": True},
-    }
-
-
-@pytest.mark.parametrize(
-    ("heard", "status"),
-    [
-        ([("call_ended", "registered")], "ended"),
-        ([("call_started", None)], "ongoing"),
-        ([("call_ended", "not_connected"), ("call_analyzed", "registered")], "not_connected"),
-        ([("call_ended", "registered"), (None, "error")], "error"),
-        ([("call_ended", "ended"), ("call_started", "ongoing")], "ended"),
-        ([(None, "a status of tomorrow")], "a status of tomorrow"),
-        ([("call_ended", "a status of tomorrow")], "ended"),
-        ([(None, None)], None),
-    ],
-)
-def test_the_status_goes_forward_and_the_event_is_trusted_before_it(
-    heard: list[tuple[str | None, str | None]], status: str | None
-) -> None:
-    known: dict[str, Any] = {}
-    rank = 0
-    for event, word in heard:
-        call = Call(call_id="call_1", call_status=word)
-        known = merge(known, rank, call, rank_of(call, event))
-        rank = max(rank, rank_of(call, event))
-
-    assert known["call_status"] == status
-
-
 async def test_messages_that_come_at_once_are_all_kept(processes: list[Repository]) -> None:
     await asyncio.gather(
         *(
-            processes[n % 2].save_call(Call(call_id="call_1", **fields), event=event, now=NOW)
+            processes[n % 2].calls.save(Call(call_id="call_1", **fields), event=event, now=NOW)
             for n, (event, fields) in enumerate(MESSAGES * 3)
         )
     )
 
-    found = await processes[0].get_call("call_1")
+    found = await processes[0].calls.get("call_1")
     assert found is not None
     assert found.finished
     assert (found.start_timestamp, found.end_timestamp) == (1, 2)
     assert found.metadata == {"intent_id": "intent-1"}
-    assert await processes[0].get_call("call_2") is None
+    assert await processes[0].calls.get("call_2") is None
 
 
 async def test_a_saved_call_joins_the_transaction_it_is_given(repository: Repository) -> None:
     call = Call(call_id="call_1")
     with suppress(LookupError):
         async with repository.transaction() as shared:
-            await repository.save_call(call, event=None, now=NOW, session=shared)
+            await repository.calls.save(call, event=None, now=NOW, session=shared)
             raise LookupError
 
-    assert await repository.get_call("call_1") is None
+    assert await repository.calls.get("call_1") is None
 
 
 async def test_calls_that_went_silent_are_checked_by_one_sweep(
@@ -595,14 +533,14 @@ async def test_calls_that_went_silent_are_checked_by_one_sweep(
         ("ended", "call_ended", NOW - HOUR),
         ("too old", "call_started", NOW - 25 * HOUR),
     ]:
-        await processes[0].save_call(Call(call_id=call_id), event=event, now=at)
+        await processes[0].calls.save(Call(call_id=call_id), event=event, now=at)
 
     found = await at_once(
-        processes, lambda one: one.calls_to_check(NOW, older_than_seconds=600, limit=10), 2
+        processes, lambda one: one.calls.take_silent(NOW, older_than_seconds=600, limit=10), 2
     )
 
     assert sorted(call_id for some in found for call_id in some) == ["ended", "silent"]
-    again = await processes[0].calls_to_check(NOW + HOUR, older_than_seconds=600, limit=1)
+    again = await processes[0].calls.take_silent(NOW + HOUR, older_than_seconds=600, limit=1)
     assert len(again) == 1
 
 
@@ -622,20 +560,25 @@ async def remembered(repository: Repository) -> list[str]:
 async def age(repository: Repository) -> None:
     """One row of each state, all of one moment."""
     for fate in ("done", "dead", "waiting"):
-        stored = await repository.store_event(ended(fate), NOW)
-        claimed = await repository.claim_event(stored.id, lease_seconds=30, now=NOW)
+        stored = await repository.events.store(ended(fate), NOW)
+        claimed = await repository.events.claim(stored.id, lease_seconds=30, now=NOW)
         assert claimed is not None
         if fate == "done":
-            assert await repository.finish_event(stored.id, claimed.token, now=NOW)
+            assert await repository.events.finish(stored.id, claimed.token, now=NOW)
         else:
-            again = None if fate == "dead" else NOW
-            await repository.fail_event(stored.id, claimed.token, "no", retry_at=again, now=NOW)
+            then = Dead() if fate == "dead" else RetryAt(NOW)
+            await repository.events.fail(stored.id, claimed.token, "no", then, now=NOW)
     await opened(repository, "pending")
-    states: list[IntentState] = ["placed", "refused", "abandoned", "unknown"]
-    for state in states:
-        intent = await opened(repository, state, lease_seconds=30)
-        assert await repository.settle_intent(state, intent.token or "", state, now=NOW)
-    await repository.save_call(Call(call_id="call_1"), event="call_analyzed", now=NOW)
+    steps: dict[str, Settle | Wait] = {
+        "placed": Settle("placed"),
+        "refused": Settle("refused"),
+        "abandoned": Settle("abandoned"),
+        "unknown": Wait(None),
+    }
+    for name, step in steps.items():
+        intent = await opened(repository, name, lease_seconds=30)
+        assert await repository.intents.settle(name, intent.token, step, now=NOW)
+    await repository.calls.save(Call(call_id="call_1"), event="call_analyzed", now=NOW)
 
 
 async def test_what_is_settled_and_old_is_deleted_and_nothing_else(
@@ -670,7 +613,7 @@ async def test_old_rows_are_deleted_in_batches_each_by_one_sweep(
 ) -> None:
     for number in range(7):
         intent = await opened(processes[0], f"intent-{number}", lease_seconds=30)
-        await processes[0].settle_intent(intent.id, intent.token or "", "placed", now=NOW)
+        await processes[0].intents.settle(intent.id, intent.token, Settle("placed"), now=NOW)
 
     async def purge(one: Repository) -> int:
         purged = await one.purge(events_before=NOW, intents_before=NOW, calls_before=0, limit=2)
@@ -688,21 +631,21 @@ async def test_a_recording_is_copied_once_and_its_address_renewed_while_it_waits
     repository: Repository,
 ) -> None:
     deadline = NOW + 10 * MINUTE
-    assert await repository.want_recording("call_1", "https://old", deadline=1, now=NOW)
-    assert await repository.want_recording("call_1", "https://new", deadline=deadline, now=NOW)
-    assert await repository.recordings_to_copy(NOW, 10) == ["call_1"]
+    assert await repository.recordings.want("call_1", "https://old", deadline=1, now=NOW)
+    assert await repository.recordings.want("call_1", "https://new", deadline=deadline, now=NOW)
+    assert await repository.recordings.due(NOW, 10) == ["call_1"]
 
-    taken = await repository.claim_recording("call_1", lease_seconds=60, now=NOW)
+    taken = await repository.recordings.claim("call_1", lease_seconds=60, now=NOW)
     assert taken is not None
     assert (taken.source_url, taken.attempts, taken.deadline) == ("https://new", 1, deadline)
-    assert await repository.claim_recording("call_1", lease_seconds=60, now=NOW) is None
-    assert await repository.recordings_to_copy(NOW, 10) == []
-    assert await repository.recordings_to_copy(NOW + MINUTE, 10) == ["call_1"]
+    assert await repository.recordings.claim("call_1", lease_seconds=60, now=NOW) is None
+    assert await repository.recordings.due(NOW, 10) == []
+    assert await repository.recordings.due(NOW + MINUTE, 10) == ["call_1"]
 
-    assert await repository.recording_stored("call_1", "file:///call_1.wav")
-    assert not await repository.recording_lost("call_1", "too late")
-    assert not await repository.want_recording("call_1", "https://r", deadline=deadline, now=NOW)
-    stored = await repository.get_recording("call_1")
+    assert await repository.recordings.mark_stored("call_1", "file:///call_1.wav")
+    assert not await repository.recordings.mark_lost("call_1", "too late")
+    assert not await repository.recordings.want("call_1", "https://r", deadline=deadline, now=NOW)
+    stored = await repository.recordings.get("call_1")
     assert stored is not None
     assert (stored.state, stored.stored_at_url) == ("stored", "file:///call_1.wav")
 
@@ -720,26 +663,26 @@ async def test_postgresql_that_stops_is_said_to_be_unavailable_and_is_used_when_
     server = databases.postgresql()
 
     async def handle() -> None:
-        async with repository.handling(mine) as shared:
+        async with repository.events.handling(mine) as shared:
             await shared.execute(text("SELECT 1"))
             await asyncio.to_thread(server.stop)
 
-    with pytest.raises(DatabaseUnavailable):
+    with pytest.raises(StorageUnavailable):
         await handle()
     try:
         for ask in (
             database.ping(),
-            repository.store_event(ended(), NOW),
-            repository.get_call("call_1"),
+            repository.events.store(ended(), NOW),
+            repository.calls.get("call_1"),
         ):
-            with pytest.raises(DatabaseUnavailable) as told:
+            with pytest.raises(StorageUnavailable) as told:
                 await ask
-            assert told.value.response().status_code == 503
+            assert told.value.retry_after == 1
     finally:
         await asyncio.to_thread(server.ensure_postgres_running)
 
     await database.ping()
-    assert await repository.fail_event(mine.id, mine.token, "stopped", retry_at=NOW, now=NOW)
+    assert await repository.events.fail(mine.id, mine.token, "stopped", RetryAt(NOW), now=NOW)
     await database.close()
 
 
@@ -752,12 +695,12 @@ async def test_sqlite_that_another_process_keeps_locked_is_said_to_be_unavailabl
 
     with closing(sqlite3.connect(make_url(sqlite_url).database or "")) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseUnavailable):
-            await repository.store_event(ended(), NOW)
-        assert await repository.events_waiting(NOW, 10) == []  # reading goes on
+        with pytest.raises(StorageUnavailable):
+            await repository.events.store(ended(), NOW)
+        assert await repository.events.due(NOW, 10) == []  # reading goes on
         other.rollback()
 
-    assert (await repository.store_event(ended(), NOW)).is_new
+    assert (await repository.events.store(ended(), NOW)).is_new
     await database.close()
 
 
@@ -772,7 +715,7 @@ async def test_an_error_of_the_handlers_own_is_not_taken_for_an_outage(
     mine = await claimed_event(repository)
 
     with pytest.raises(ConnectionResetError):
-        async with repository.handling(mine):
+        async with repository.events.handling(mine):
             raise ConnectionResetError("the handler's own")
 
 

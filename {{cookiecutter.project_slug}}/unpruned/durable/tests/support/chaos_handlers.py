@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from app import __main__ as serving
 from app import handlers, worker
-from app.database.connection import session
+from app.database import session
 from app.ports import CallGateway
 from app.retellai.types import Call
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import asyncpg
 import pytest
 
-from app.database.connection import migrate
+from app.database.migrations import migrate
 
 with warnings.catch_warnings():  # it remarks on a missing XDG_RUNTIME_DIR
     warnings.simplefilter("ignore")

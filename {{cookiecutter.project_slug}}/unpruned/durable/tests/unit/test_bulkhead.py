@@ -12,14 +12,11 @@ from fastapi import FastAPI
 
 from app.resilience.bulkhead import Bulkhead, NoSlot
 from app.resilience.circuit_breaker import CircuitOpen
-from app.retellai.client import (
-    RetellClient,
-    RetellRejected,
-    RetellUnavailable,
-    RetellUnreachable,
-)
+from app.retellai.client import RetellClient
+from app.retellai.errors import RetellRejected, RetellUnavailable, RetellUnreachable
 from app.retellai.types import Concurrency
-from app.routes import problems
+from app.routes import engine, problems
+from app.services.retellai.outcomes import READ_ERRORS, nothing_was_done
 from dev.servers import serve
 from tests.support.simulator import RETELL_KEY, Simulator
 
@@ -42,6 +39,8 @@ class Workspace:
     def __post_init__(self) -> None:
         self.bulkhead = Bulkhead(
             self.read,
+            read_errors=READ_ERRORS,
+            nothing_was_done=nothing_was_done,
             reading_seconds=READING,
             patience_seconds=0.05,
             assumed_limit=4,
@@ -204,7 +203,7 @@ def test_a_caller_who_leaves_does_not_spoil_the_reading_of_the_others() -> None:
 
 def test_who_gets_no_slot_is_told_when_to_come_back() -> None:
     app = FastAPI()
-    problems.install(app)
+    problems.install(app, problems.PROBLEMS | engine.PROBLEMS)
     workspace = Workspace(current=5)
 
     @app.get("/")
@@ -226,7 +225,12 @@ def test_the_limits_are_those_that_retell_tells(simulator: Simulator) -> None:
         client = RetellClient(RETELL_KEY, simulator.url)
         try:
             bulkhead = Bulkhead(
-                client.get_concurrency, reading_seconds=60, patience_seconds=5, assumed_limit=20
+                client.get_concurrency,
+                read_errors=READ_ERRORS,
+                nothing_was_done=nothing_was_done,
+                reading_seconds=60,
+                patience_seconds=5,
+                assumed_limit=20,
             )
             async with AsyncExitStack() as slots:
                 for _ in range(3):

@@ -31,10 +31,9 @@ from app.resilience.circuit_breaker import (
     CircuitOpen,
     State,
     Verdict,
-    judge_retell,
 )
-from app.retellai.client import (
-    RetellClient,
+from app.retellai.client import RetellClient
+from app.retellai.errors import (
     RetellError,
     RetellNotFound,
     RetellOutcomeUnknown,
@@ -45,7 +44,8 @@ from app.retellai.client import (
     RetellUnavailable,
     RetellUnreachable,
 )
-from app.routes import problems
+from app.routes import engine, problems
+from app.services.retellai.outcomes import judge_retell
 from dev.servers import serve
 from tests.support.simulator import RETELL_KEY, Simulator
 
@@ -82,6 +82,10 @@ class Clock:
         return self.now
 
 
+def new_breaker(clock: Clock, name: str = "retell") -> CircuitBreaker:
+    return CircuitBreaker(FAILURES, RECOVERY, name=name, judge=judge_retell, clock=clock)
+
+
 @dataclass(frozen=True)
 class Passed:
     """A call that was let through and is under way; the test decides how it ends."""
@@ -107,7 +111,7 @@ class CallsInAnyOrder(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.breaker = CircuitBreaker(FAILURES, RECOVERY, clock=self.clock)
+        self.breaker = new_breaker(self.clock)
         self.state = State.CLOSED
         self.changes = 0
         self.failures = 0
@@ -241,7 +245,7 @@ def failing(error: Exception = TIMED_OUT) -> Callable[[], Awaitable[str]]:
 
 async def opened(clock: Clock, name: str = "retell") -> CircuitBreaker:
     """A breaker that has just opened."""
-    breaker = CircuitBreaker(FAILURES, RECOVERY, name=name, clock=clock)
+    breaker = new_breaker(clock, name)
     for _ in range(FAILURES):
         with pytest.raises(RetellUnavailable):
             await breaker.call(failing())
@@ -312,7 +316,7 @@ def test_a_judge_that_fails_makes_room_for_the_next_probe() -> None:
         return Verdict.FAILED
 
     async def scenario() -> str:
-        breaker = CircuitBreaker(1, 0, judge=confused)
+        breaker = CircuitBreaker(1, 0, name="confused", judge=confused)
         with pytest.raises(RetellUnavailable):
             await breaker.call(failing())
         with pytest.raises(TypeError):
@@ -325,7 +329,7 @@ def test_a_judge_that_fails_makes_room_for_the_next_probe() -> None:
 def test_late_failures_of_calls_from_before_do_not_open_it_again() -> None:
     async def scenario() -> State:
         clock = Clock()
-        breaker = CircuitBreaker(FAILURES, RECOVERY, clock=clock)
+        breaker = new_breaker(clock)
         go_on = asyncio.Event()
 
         async def hang() -> str:
@@ -348,7 +352,7 @@ def test_late_failures_of_calls_from_before_do_not_open_it_again() -> None:
 
 def test_a_refused_call_is_not_made_and_its_caller_is_told_when_to_come_back() -> None:
     app = FastAPI()
-    problems.install(app)
+    problems.install(app, problems.PROBLEMS | engine.PROBLEMS)
     clock = Clock()
     breaker = asyncio.run(opened(clock))
     clock.now += RECOVERY - 2.5
@@ -430,7 +434,7 @@ def test_a_retell_that_fails_is_left_alone_and_asked_once_when_it_may_be_back(
 ) -> None:
     async def scenario() -> State:
         clock = Clock()
-        breaker = CircuitBreaker(FAILURES, RECOVERY, clock=clock)
+        breaker = new_breaker(clock)
         client = RetellClient(RETELL_KEY, simulator.url, attempts=1)
         try:
             simulator.fail("retrieve_call", "status", status=503, times=FAILURES + 1)

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.config import Tuning, load_tuning
-from app.engine_settings import EngineSettings, load_engine_settings
+from app.config import EngineSettings, Tuning, load_engine_settings, load_tuning
 from app.settings import Settings, SettingsError
 
 FILES = Path(__file__).parents[2] / "config" / "retellai"

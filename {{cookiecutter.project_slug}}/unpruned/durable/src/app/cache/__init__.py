@@ -1,1 +1,1 @@
-"""The cache of what was read from Retell, and the connection to Redis."""
+"""The cache of reads from Retell, and the link to Redis."""

@@ -1,6 +1,7 @@
-"""What was read from Retell, kept in Redis as JSON for every process, and read once for all.
+"""The cache of reads from Retell, in Redis as JSON; each read runs once for all callers.
 
-Without Redis every read goes to Retell, still once for all who ask this process at the same time.
+Without Redis every read goes to Retell, still once for all callers that ask this process at the
+same time.
 """
 
 import asyncio
@@ -16,10 +17,10 @@ from app.cache.redis import RedisLink
 from app.resilience.single_flight import SingleFlight
 
 LOADING_SECONDS = 5.0
-"""How long one process may load a value while others wait for it; then they load it themselves."""
+"""The time in which one process may load a value for the others; then each loads it itself."""
 LOOK_AGAIN_SECONDS = 0.05
 CHANGED_SECONDS = 5.0
-"""How long a value that was forgotten may not be replaced by one that may be older."""
+"""The time in which a forgotten value is not replaced by one that may be older."""
 
 _CHANGED = False
 """Stands in for a value that has just changed."""
@@ -56,7 +57,7 @@ class Cache:
             await self._cashews.close()
 
     async def ping(self) -> None:
-        """Find out whether Redis answers; the link knows then."""
+        """Ask whether Redis answers; the link knows then."""
         await self._link.ask(lambda: self._cashews.ping(), otherwise=b"")
 
     async def read(
@@ -66,12 +67,12 @@ class Cache:
         load: Callable[[], Awaitable[M]],
         seconds: Callable[[M], float],
     ) -> M:
-        """Return the value that is kept, or load it: once, however many ask for it at once.
+        """Return the value that is kept, or load it once for all callers.
 
         Args:
-            name: what the value is kept under.
-            model: what the value is.
-            load: reads it from Retell; what it raises is raised, and nothing is kept.
+            name: the value's, such as `call_key` makes.
+            model: the type of the value.
+            load: reads it from Retell; its errors are raised, and nothing is kept.
             seconds: how long a value that was loaded is kept.
         """
         kept = await self.get(name, model)
@@ -79,7 +80,7 @@ class Cache:
             return kept
 
         value = await self._flight.run(name, lambda: self._load_for_all(name, model, load, seconds))
-        # Whoever changes what they got must not change what those who asked with them get.
+        # A caller that changes its copy must not change those of the others.
         return value.model_copy(deep=True)
 
     async def get(self, name: str, model: type[M]) -> M | None:
@@ -92,12 +93,12 @@ class Cache:
         await self._set(name, _as_json(value), seconds)
 
     async def keep_if_new(self, name: str, value: BaseModel, seconds: float) -> None:
-        """Keep a value unless there is one, or it has changed meanwhile."""
+        """Keep a value unless there is one, or the value has changed meanwhile."""
         await self._set(name, _as_json(value), seconds, exist=False)
 
     async def forget(self, name: str) -> None:
         """Drop a value that has changed."""
-        self._flight.part(name)
+        self._flight.detach(name)
         await self._set(name, _CHANGED, CHANGED_SECONDS)
 
     async def _set(
@@ -119,7 +120,7 @@ class Cache:
         ours = await self._link.ask(
             lambda: self._cashews.set_lock(lock, token, LOADING_SECONDS), otherwise=True
         )
-        if not ours and (value := await self._of_another_process(name, lock, model)) is not None:
+        if not ours and (value := await self._from_another(name, lock, model)) is not None:
             return value
         try:
             value = await load()
@@ -130,7 +131,7 @@ class Cache:
             if ours:
                 await self._link.ask(lambda: self._cashews.unlock(lock, token), otherwise=True)
 
-    async def _of_another_process(self, name: str, lock: str, model: type[M]) -> M | None:
+    async def _from_another(self, name: str, lock: str, model: type[M]) -> M | None:
         """Wait for the value that another process is loading; None when it fails to."""
         for _ in range(round(LOADING_SECONDS / LOOK_AGAIN_SECONDS)):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
@@ -142,6 +143,11 @@ class Cache:
         return None
 
 
+def call_key(call_id: str) -> str:
+    """Return the name that a call is kept under."""
+    return f"call:{call_id}"
+
+
 def _as_json(value: BaseModel) -> dict[str, Any]:
-    # What Retell did not send stays unsent, for callers to whom the value is passed on.
+    # Fields that Retell did not send stay unsent, for callers to whom the value is passed on.
     return value.model_dump(mode="json", exclude_unset=True)

@@ -1,4 +1,4 @@
-"""Redis may be away: whoever asks it gets an answer in bounded time, if need be without it.
+"""The link to Redis, which answers in bounded time, if need be without Redis.
 
 Redis holds copies and reminders, nothing else. What is cached can be read again, and a job that
 could not be enqueued waits in its SQL row until the sweep finds it. So nobody waits for Redis.
@@ -14,9 +14,9 @@ from redis.exceptions import RedisError
 from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpen, State, Verdict
 
 PATIENCE_SECONDS = 1.0
-"""How long one command may take. Redis answers in a millisecond, or something is wrong."""
+"""The time for one command. Redis answers in a millisecond, or something is wrong."""
 PAUSE_SECONDS = 1.0
-"""How long after a failure everybody does without Redis, before one command tries again."""
+"""The time after a failure in which Redis is not asked, before one command tries again."""
 
 _TROUBLE = (RedisError, CacheBackendInteractionError, OSError, TimeoutError)
 
@@ -27,9 +27,7 @@ class RedisLink:
     """Asks Redis, and knows whether it answers. Share one in a process."""
 
     def __init__(self) -> None:
-        self._breaker = CircuitBreaker(
-            1, PAUSE_SECONDS, name="redis", judge=lambda error: _verdict(error)
-        )
+        self._breaker = CircuitBreaker(1, PAUSE_SECONDS, name="redis", judge=_judge)
 
     @property
     def state(self) -> str:
@@ -37,7 +35,7 @@ class RedisLink:
         return "ok" if self._breaker.state is State.CLOSED else "away"
 
     async def ask(self, command: Callable[[], Awaitable[T]], otherwise: T) -> T:
-        """Return what `command` returns, or `otherwise` when Redis is away."""
+        """Return what `command` returns, or `otherwise` when Redis is unavailable."""
 
         async def in_time() -> T:
             async with asyncio.timeout(PATIENCE_SECONDS):
@@ -49,5 +47,5 @@ class RedisLink:
             return otherwise
 
 
-def _verdict(error: Exception) -> Verdict:
+def _judge(error: Exception) -> Verdict:
     return Verdict.FAILED if isinstance(error, _TROUBLE) else Verdict.NONE

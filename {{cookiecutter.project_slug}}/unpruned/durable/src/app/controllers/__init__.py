@@ -1,1 +1,1 @@
-"""Between the routes and the services: who may ask for what, and what goes without saying."""
+"""The controllers, between routes and services: rules that hold for every caller."""

@@ -1,10 +1,11 @@
-"""What routes and handlers ask for, on its way to the service: may it be, and from which number.
+"""Calls and events on their way to the services: which numbers may be called, and from which.
 
 The rules stand here and not in the routes, since the owner's handlers place calls as well.
 """
 
 from collections.abc import Collection
 
+from app.retellai.destinations import FromNumberMissing, check_destination
 from app.retellai.types import (
     Agent,
     AgentPage,
@@ -17,8 +18,7 @@ from app.retellai.types import (
     WebCallRequest,
     WebhookEvent,
 )
-from app.routes.problems import FromNumberMissing
-from app.routes.security import check_destination
+from app.services.retellai.inbox import Inbox
 from app.services.retellai.service import RetellService
 
 
@@ -26,7 +26,8 @@ class RetellController:
     """`CallGateway` and `EventSink` of the service layer.
 
     Args:
-        service: does it.
+        service: places and reads calls.
+        inbox: stores events.
         from_number: the default caller id.
         allowed_countries: the countries that may be called, whoever asks.
     """
@@ -34,11 +35,13 @@ class RetellController:
     def __init__(
         self,
         service: RetellService,
+        inbox: Inbox,
         *,
         from_number: str | None,
         allowed_countries: Collection[str],
     ) -> None:
         self._service = service
+        self._inbox = inbox
         self._from_number = from_number
         self._allowed_countries = allowed_countries
 
@@ -47,12 +50,12 @@ class RetellController:
     ) -> Call:
         """Ring a phone: once for each `idempotency_key`, however often it is asked.
 
-        Whether the key is new makes no difference: the database knows all that were used.
+        A new key makes no difference: the database knows all that were used.
 
         Raises:
             DestinationNotAllowed: the number is in no country that may be called.
             FromNumberMissing: no number to call from.
-            Problem, RetellError: see `RetellService.create_phone_call`.
+            Exception: see `RetellService.create_phone_call`.
         """
         check_destination(request.to_number, self._allowed_countries)
         from_number = request.from_number or self._from_number
@@ -92,6 +95,6 @@ class RetellController:
         """Read how many calls are going on, and how many may."""
         return await self._service.get_concurrency()
 
-    async def accept(self, event: WebhookEvent) -> None:
-        """Take charge of an event. Raises `DatabaseUnavailable`: Retell is to send it again."""
-        await self._service.take(event)
+    async def receive(self, event: WebhookEvent) -> None:
+        """Take charge of an event. Raises `StorageUnavailable`: Retell is to send it again."""
+        await self._inbox.store(event)

@@ -1,1 +1,5 @@
-"""The database: connections, sessions and tables."""
+"""The database. In a handler, `session()` writes with the event, and `reading()` looks up."""
+
+from app.database.session import reading, session
+
+__all__ = ["reading", "session"]

@@ -1,47 +1,29 @@
-"""The database: its connections, its transactions, and the command that migrates it.
+"""The database: its engines, its transactions, and the error that it does not answer.
 
-SQLite by default, PostgreSQL by `DATABASE_URL`; what is above does not see which.
-
-    python -m app.database upgrade            make or renew the tables
-    python -m app.database downgrade          take back the last migration
-    python -m app.database current            tell which migration the tables are at
+SQLite by default, PostgreSQL by `DATABASE_URL`; the code above does not see which.
 
 SQLite has one writer at a time. So a process has one writing connection, which its transactions
 take in turn, and each starts with `BEGIN IMMEDIATE`: a transaction that began by reading and was
 then overtaken by another writer could not commit. Reads have connections of their own and wait for
 nobody (WAL).
 
-A database that does not answer raises `DatabaseUnavailable`, and nothing else.
+A database that does not answer raises `StorageUnavailable`, and nothing else.
 """
 
-import argparse
-import asyncio
-import functools
 import json
 import logging
-import threading
-import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Dialect, event, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.ext.asyncio import create_async_engine as _create_async_engine
 
-from app.engine_settings import load_engine_settings
-from app.routes.problems import Problem
+from app.database.session import NestedWrite, has_begun, offered
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take to open, or to come free in the pool."""
@@ -58,81 +40,20 @@ _OUTAGE_SQLSTATES = {"08", "40", "53", "55", "57", "58"}
 """Classes of PostgreSQL's error codes that pass by themselves: connection, rollback by a deadlock,
 resources, object in use, operator's intervention (a shutdown), system error."""
 
-_ALEMBIC = threading.Lock()
-"""Alembic keeps what it is doing in globals: one migration at a time in a process."""
-
-HOW_TO_MIGRATE = "python -m app.database upgrade"
-
 log = structlog.stdlib.get_logger(__name__)
 
 
-class DatabaseUnavailable(Problem):
-    """The database cannot be reached, is shutting down, locked or full. Nothing was committed that
-    the caller was told of; the same may be tried again."""
+class StorageUnavailable(Exception):
+    """The database cannot be reached, is shutting down, locked or full.
 
-    status = 503
-    kind = "database-unavailable"
-    title = "The database cannot be reached"
+    Nothing was committed that the caller was told of; the same may be tried again after
+    `retry_after` seconds.
+    """
+
+    retry_after = 1.0
 
     def __init__(self) -> None:
-        super().__init__(headers={"Retry-After": "1"})
-
-
-class NoTransaction(RuntimeError):
-    """`session()` was asked for where no event is being handled."""
-
-
-class NestedWrite(RuntimeError):
-    """A handler has used `session()` and then does what must be stored at once, such as a call.
-
-    SQLite has one writer, so the second would wait for the first for ever. Place calls first and
-    use `session()` after; to look something up before, use `reading()`.
-    """
-
-
-@dataclass
-class _Scope:
-    database: "Database"
-    session: AsyncSession
-    open: bool = True
-    has_begun: bool = False
-    """Whether it holds a connection, and so SQLite's only writer."""
-
-
-_current: ContextVar[_Scope | None] = ContextVar("transaction", default=None)
-
-
-def now_ms() -> int:
-    """The time as Unix milliseconds, Retell's unit."""
-    return time.time_ns() // 1_000_000
-
-
-def session() -> AsyncSession:
-    """The session of the event that is being handled; what is written commits with the event.
-
-    Use it in `app.handlers`: either your writes and the mark that the event was handled are both
-    stored, or neither, so each event takes effect once. Do not commit; do not keep it.
-
-    Raises `NoTransaction` outside a handler of an event.
-    """
-    return _scope().session
-
-
-@asynccontextmanager
-async def reading() -> AsyncGenerator[AsyncSession]:
-    """A session to look things up in a handler before it places a call. Writes are refused.
-
-    Raises `NoTransaction` outside a handler of an event.
-    """
-    async with _scope().database.reading() as found:
-        yield found
-
-
-def _scope() -> _Scope:
-    scope = _current.get()
-    if scope is None or not scope.open:
-        raise NoTransaction("there is a session only while a handler of an event runs")
-    return scope
+        super().__init__("The database cannot be reached")
 
 
 def create_engine(
@@ -203,7 +124,7 @@ def _connect(dialect: Dialect, _: object, args: list[Any], options: dict[str, An
         return dialect.connect(*args, **options)
     except (OSError, dialect.loaded_dbapi.Error) as error:
         log.warning("database_not_reached", error=f"{type(error).__name__}: {error}")
-        raise DatabaseUnavailable from error
+        raise StorageUnavailable from error
 
 
 def _to_json(value: object) -> str:
@@ -239,26 +160,14 @@ class Database:
             await engine.dispose()
 
     async def ping(self) -> None:
-        """Ask whether the database answers. Raises `DatabaseUnavailable`."""
+        """Ask whether the database answers. Raises `StorageUnavailable`."""
         async with self.reading() as reader:
             await reader.execute(text("SELECT 1"))
 
-    async def is_migrated(self) -> bool:
-        """Whether the tables are those of this version of the app, or of a later one.
-
-        Raises `DatabaseUnavailable`.
-        """
-        async with self.reading() as reader:
-            at = await (await reader.connection()).run_sync(
-                lambda sync: MigrationContext.configure(sync).get_current_heads()
-            )
-        # What a later version of the app has added, this one does not know, and can live with.
-        return bool(at) and _older_migrations().isdisjoint(at)
-
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncSession]:
-        """A session that only reads. Raises `DatabaseUnavailable`."""
-        with _outages_told():
+        """A session that only reads. Raises `StorageUnavailable`."""
+        with _outages_translated():
             async with self._read() as reader:
                 yield reader
 
@@ -269,13 +178,12 @@ class Database:
         Never part of a transaction that is open around it: see `transaction`.
 
         Raises:
-            DatabaseUnavailable: nothing was committed, or a commit was not confirmed.
+            StorageUnavailable: nothing was committed, or a commit was not confirmed.
             NestedWrite: on SQLite, within a handler that has written.
         """
-        around = _current.get()
-        if self._one_writer and around and around.open and around.has_begun:
+        if self._one_writer and has_begun():
             raise NestedWrite(NestedWrite.__doc__)
-        with _outages_told():
+        with _outages_translated():
             async with self._write() as writer, writer.begin():
                 yield writer
 
@@ -284,31 +192,17 @@ class Database:
         """One transaction, open for others too: meanwhile `session()` gives its session.
 
         It takes no connection and holds no lock before its first statement. Raises
-        `DatabaseUnavailable`, and what the body raises.
+        `StorageUnavailable`, and what the body raises.
         """
-        with _outages_told(system_errors=False):
+        with _outages_translated(system_errors=False):
             async with self._write() as shared, shared.begin():
-                scope = _Scope(self, shared)
-                event.listen(shared.sync_session, "after_begin", _mark_begun(scope))
-                token = _current.set(scope)
-                try:
+                with offered(shared, self.reading):
                     yield shared
-                finally:
-                    # A task that the body left behind must not go on writing here.
-                    scope.open = False
-                    _current.reset(token)
-
-
-def _mark_begun(scope: _Scope) -> Any:
-    def mark(*_: object) -> None:
-        scope.has_begun = True
-
-    return mark
 
 
 @contextmanager
-def _outages_told(*, system_errors: bool = True) -> Generator[None]:
-    """Raise `DatabaseUnavailable` for what says that the database does not answer.
+def _outages_translated(*, system_errors: bool = True) -> Generator[None]:
+    """Raise `StorageUnavailable` for what says that the database does not answer.
 
     Args:
         system_errors: count time-outs and connection errors of the system, too. Not where the
@@ -320,12 +214,12 @@ def _outages_told(*, system_errors: bool = True) -> Generator[None]:
         if not _is_outage(error):
             raise
         log.warning("database_unavailable", error=_told(error))
-        raise DatabaseUnavailable from error
+        raise StorageUnavailable from error
     except OSError as error:  # asyncpg's command time-out among them
         if not system_errors:
             raise
         log.warning("database_unavailable", error=f"{type(error).__name__}: {error}")
-        raise DatabaseUnavailable from error
+        raise StorageUnavailable from error
 
 
 def _is_outage(error: SQLAlchemyError) -> bool:
@@ -344,82 +238,3 @@ def _is_outage(error: SQLAlchemyError) -> bool:
 def _told(error: SQLAlchemyError) -> str:
     cause = getattr(error, "orig", None) or error
     return f"{type(cause).__name__}: {cause}"
-
-
-def migrate(url: str, action: str, revision: str | None = None) -> str | None:
-    """Change the tables, or look at them; returns the migration they are at, None for none.
-
-    Runs a loop of its own: from a coroutine, call it with `asyncio.to_thread`.
-
-    Args:
-        url: see `create_engine`.
-        action: `upgrade`, `downgrade` or `current`.
-        revision: where to; by default up to the newest, or down by one.
-    """
-    config = Config(_project_file("alembic.ini"))
-    config.attributes["url"] = url
-    if action == "upgrade":
-        command.upgrade(config, revision or "head")
-    elif action == "downgrade":
-        command.downgrade(config, revision or "-1")
-    return asyncio.run(_current_revision(url))
-
-
-async def prepare(url: str) -> None:
-    """Bring a SQLite file up to date. PostgreSQL is migrated by the release, before the app."""
-
-    def upgrade() -> None:
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        with _ALEMBIC:
-            migrate(url, "upgrade")
-
-    if make_url(url).get_backend_name() == "sqlite":
-        await asyncio.to_thread(upgrade)
-
-
-async def _current_revision(url: str) -> str | None:
-    engine = create_engine(url)
-    try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(
-                lambda sync: MigrationContext.configure(sync).get_current_revision()
-            )
-    finally:
-        await engine.dispose()
-
-
-@functools.cache
-def _older_migrations() -> frozenset[str]:
-    """The migrations that others follow upon."""
-    scripts = ScriptDirectory.from_config(Config(_project_file("alembic.ini")))
-    every = {script.revision for script in scripts.walk_revisions()}
-    return frozenset(every - set(scripts.get_heads()))
-
-
-def _project_file(name: str) -> Path:
-    """A file beside `src/`; an image that has the package installed has it where it starts."""
-    places = [Path.cwd(), Path(__file__).parents[3]]
-    for place in places:
-        if (place / name).is_file():
-            return place / name
-    raise FileNotFoundError(f"{name} is in none of: {', '.join(map(str, places))}")
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: `python -m app.database upgrade|downgrade|current [revision]`.
-
-    Ends the process with one clear line when the database cannot be reached.
-    """
-    parser = argparse.ArgumentParser(prog="python -m app.database", description="Migrate tables.")
-    parser.add_argument("action", choices=["upgrade", "downgrade", "current"])
-    parser.add_argument("revision", nargs="?", help="default: the newest, or one back")
-    given = parser.parse_args(arguments)
-    url = load_engine_settings().database_url
-    try:
-        revision = migrate(url, given.action, given.revision)
-    except CommandError as error:
-        raise SystemExit(f"{error}") from None
-    except Problem as error:  # not our own class: as a command, this module is there twice
-        shown = make_url(url).render_as_string(hide_password=True)
-        raise SystemExit(f"{error}: {shown} ({error.__cause__})") from None
-    print(f"The tables are at: {revision or 'nothing'}")

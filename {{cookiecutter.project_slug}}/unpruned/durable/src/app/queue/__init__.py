@@ -1,1 +1,1 @@
-"""Jobs: what may happen after the answer. `jobs` takes them, the processors run them."""
+"""The queue: `jobs` takes jobs for later, the processors run them."""

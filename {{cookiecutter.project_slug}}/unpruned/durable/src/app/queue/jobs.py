@@ -1,7 +1,7 @@
 """The queue: jobs on Redis (docket), each with the id of the SQL row that it is about.
 
 The row is the truth and the job a reminder of it. So a job may be lost or run twice, and nothing
-is lost when Redis is away: the row waits, and the worker's sweep enqueues it once Redis is back.
+is lost when Redis is unavailable: the row waits, and the sweep enqueues it once Redis is back.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Queue(Protocol):
     """Takes jobs. Never raises for want of Redis."""
 
     async def enqueue(self, job: str, subject: str, *, at_ms: int | None = None) -> bool:
-        """Have `job` run for `subject`, at once or at a time (Unix ms). False: Redis is away."""
+        """Have `job` run for `subject`, at once or at a time (Unix ms). False: no Redis."""
         ...
 
 
@@ -84,7 +84,7 @@ async def _only_in_the_worker(subject: str) -> None:
 
 
 class _Calm(logging.Filter):
-    """Redis being away is one line in the log: `RedisLink` tells when it goes and comes back."""
+    """Keeps an outage of Redis to one line in the log: `RedisLink` tells of its begin and end."""
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
@@ -94,7 +94,7 @@ class _Calm(logging.Filter):
 
 
 def _quieten() -> None:
-    """Docket tells of each job at INFO, and of Redis being away every second."""
+    """Keep docket from logging each job, and an outage of Redis every second."""
     logging.getLogger("docket").setLevel(logging.WARNING)
     for name in ("docket.worker", "docket.dependencies", "docket.strikelist"):
         logger = logging.getLogger(name)

@@ -15,25 +15,33 @@ from docket import CurrentExecution, Docket, Perpetual
 from docket.execution import Execution
 from opentelemetry import trace
 
+from app.clock import now_ms
 from app.config import Tuning
-from app.database.connection import DatabaseUnavailable, now_ms
+from app.database.connection import StorageUnavailable
 from app.dispatch import dispatch
+from app.ports import CallGateway
 from app.queue.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, POST_CREATE, RECONCILE, Queue
-from app.retellai.client import RetellError, RetellNotFound
-from app.retellai.types import Call, CallGateway
-from app.routes.problems import Problem
+from app.resilience.circuit_breaker import CircuitOpen
+from app.retellai.errors import RetellError, RetellNotFound
+from app.retellai.types import Call
+from app.services.calls.errors import LeaseLost
+from app.services.calls.event import EventPolicy, RetryAt, after_failure, may_be_handled
+from app.services.retellai.inbox import Inbox
 from app.services.retellai.recordings import RecordingGone, RecordingNotCopied, RecordingStore
-from app.services.retellai.repository import ClaimedEvent, LeaseLost, Recording, Repository
+from app.services.retellai.records.events import ClaimedEvent
+from app.services.retellai.records.recordings import Recording
+from app.services.retellai.repository import Repository
 from app.services.retellai.service import RetellService
+from app.services.retellai.upkeep import Upkeep
 from app.telemetry import redact
 
 SWEEP = "retellai.sweep"
 SWEEP_ON = timedelta(seconds=1)
 """Between the rounds of a sweep that finds more than one round takes."""
 HANDLER_SHARE = 0.9
-"""Part of its lease that a handler may take; the rest is for recording how it went."""
+"""Part of its lease that a handler may take; the rest is for recording the outcome."""
 COPY_SECONDS = 120.0
-"""How long one copy of a recording may take."""
+"""The time for one copy of a recording."""
 
 Run = Callable[[str], Awaitable[None]]
 
@@ -41,8 +49,8 @@ log = structlog.stdlib.get_logger(__name__)
 tracer = trace.get_tracer("app.queue")
 
 
-class Turns:
-    """Many beside each other, or one alone; while one waits to be alone, newcomers wait as well."""
+class SharedLock:
+    """A lock that many hold together, or one alone; while one waits to be alone, newcomers wait."""
 
     def __init__(self) -> None:
         self._door = asyncio.Lock()
@@ -51,8 +59,8 @@ class Turns:
         self._empty.set()
 
     @asynccontextmanager
-    async def beside_others(self) -> AsyncGenerator[None]:
-        """Run while others do."""
+    async def shared(self) -> AsyncGenerator[None]:
+        """Hold it together with others."""
         async with self._door:
             self._inside += 1
             self._empty.clear()
@@ -64,19 +72,21 @@ class Turns:
                 self._empty.set()
 
     @asynccontextmanager
-    async def alone(self) -> AsyncGenerator[None]:
-        """Run once the others have ended, with nobody else."""
+    async def exclusive(self) -> AsyncGenerator[None]:
+        """Hold it alone, once the others have left."""
         async with self._door:
             await self._empty.wait()
             yield
 
 
 class RetellProcessor:
-    """What each job does.
+    """The jobs: each method runs one.
 
     Args:
-        service: knows the rules.
-        gateway: what the owner's handlers get.
+        service: reads calls.
+        inbox: applies events to the records.
+        upkeep: puts right what was left open.
+        gateway: is handed to the owner's handlers.
         repository: claims events and recordings.
         queue: takes the next attempt.
         tuning: how often and how patiently.
@@ -86,6 +96,8 @@ class RetellProcessor:
     def __init__(
         self,
         service: RetellService,
+        inbox: Inbox,
+        upkeep: Upkeep,
         gateway: CallGateway,
         repository: Repository,
         queue: Queue,
@@ -93,19 +105,26 @@ class RetellProcessor:
         recordings: RecordingStore | None,
     ) -> None:
         self._service = service
+        self._inbox = inbox
+        self._upkeep = upkeep
         self._gateway = gateway
         self._repository = repository
         self._queue = queue
         self._tuning = tuning
         self._recordings = recordings
-        self._turns = Turns()
+        self._policy = EventPolicy(
+            tuning.webhooks.max_attempts,
+            tuning.webhooks.backoff_seconds,
+            tuning.webhooks.longest_backoff_seconds,
+        )
+        self._lock = SharedLock()
 
     def register(self, docket: Docket) -> None:
         """Have a worker of `docket` run the jobs, and the sweep from time to time."""
         jobs: dict[str, Run] = {
             POST_CREATE: self.handle_event,
             HANDLE_EVENT: self.handle_event,
-            RECONCILE: self._service.reconcile,
+            RECONCILE: self._upkeep.reconcile,
             CHECK_CALL: self.check_call,
             COPY_RECORDING: self.copy_recording,
         }
@@ -115,7 +134,7 @@ class RetellProcessor:
 
         async def sweep(perpetual: Perpetual = every) -> None:
             async def run(_: str) -> None:
-                if await self._service.sweep():
+                if await self._upkeep.sweep():
                     perpetual.after(SWEEP_ON)
 
             await _run(SWEEP, "", run)
@@ -129,21 +148,21 @@ class RetellProcessor:
         What the handler writes by `app.database.session()` is committed together with the mark that
         the event is done, so it happens once even if the worker dies in between.
         """
-        async with self._turns.beside_others():
+        async with self._lock.shared():
             if claimed := await self._claim(event_id, take_over=False):
                 await self._handle(claimed)
                 return
-        if not await self._repository.is_left_behind(event_id, now_ms()):
+        if not await self._repository.events.is_left_behind(event_id, now_ms()):
             return
         # Its worker died, perhaps of this event: it must not take others along once more.
-        async with self._turns.alone():
+        async with self._lock.exclusive():
             if claimed := await self._claim(event_id, take_over=True):
                 await self._handle(claimed)
 
     async def check_call(self, call_id: str) -> None:
-        """Make up for lost events; what fails now is tried by a later sweep."""
+        """Recover lost events; what fails now is tried by a later sweep."""
         try:
-            await self._service.check_call(call_id)
+            await self._upkeep.check_call(call_id)
         except RetellError as error:
             log.info("call_not_checked", call_id=call_id, error=str(error))
 
@@ -153,7 +172,7 @@ class RetellProcessor:
             return
         tuning, now = self._tuning.recordings, now_ms()
         pause = max(COPY_SECONDS, tuning.backoff_seconds)
-        recording = await self._repository.claim_recording(call_id, lease_seconds=pause, now=now)
+        recording = await self._repository.recordings.claim(call_id, lease_seconds=pause, now=now)
         if recording is None:
             return
         try:
@@ -165,12 +184,12 @@ class RetellProcessor:
             if given_up or (
                 isinstance(error, RecordingGone) and not await self._renewed(recording)
             ):
-                await self._repository.recording_lost(call_id, str(error))
+                await self._repository.recordings.mark_lost(call_id, str(error))
             else:
                 again_at = now + int(pause * 1000)
                 await self._queue.enqueue(COPY_RECORDING, call_id, at_ms=again_at)
         else:
-            await self._repository.recording_stored(call_id, stored_at)
+            await self._repository.recordings.mark_stored(call_id, stored_at)
 
     async def _renewed(self, recording: Recording) -> bool:
         """Ask Retell for a recording's address of today; False if it has no other one."""
@@ -178,26 +197,26 @@ class RetellProcessor:
             call = await self._service.fetch_call(recording.call_id)
         except RetellNotFound:
             return False
-        except (RetellError, Problem):
+        except (RetellError, CircuitOpen):
             return True  # not known; the next attempt may tell
         url = call.recording_url
         return bool(url) and url != recording.source_url and await self._want_recording(call)
 
     async def _claim(self, event_id: str, *, take_over: bool) -> ClaimedEvent | None:
         lease = self._tuning.webhooks.lease_seconds
-        return await self._repository.claim_event(
+        return await self._repository.events.claim(
             event_id, lease_seconds=lease, now=now_ms(), take_over=take_over
         )
 
     async def _handle(self, claimed: ClaimedEvent) -> None:
-        if claimed.attempts > self._tuning.webhooks.max_attempts:
+        if not may_be_handled(claimed.attempts, self._policy):
             await self._fail(claimed, "its worker died during the last attempt")
             return
         try:
             async with asyncio.timeout(self._tuning.webhooks.lease_seconds * HANDLER_SHARE):
                 event = claimed.event
-                await self._service.learn(event)
-                async with self._repository.handling(claimed):
+                await self._inbox.apply(event)
+                async with self._repository.events.handling(claimed):
                     await dispatch(event, self._gateway)
         except LeaseLost:
             log.warning("took_too_long", event_id=claimed.id)
@@ -209,18 +228,13 @@ class RetellProcessor:
 
     async def _fail(self, claimed: ClaimedEvent, error: str) -> None:
         """Have the event tried again later, or put it among the dead letters."""
-        tuning, now = self._tuning.webhooks, now_ms()
-        retry_at = None
-        if claimed.attempts < tuning.max_attempts:
-            pause = tuning.backoff_seconds * 2 ** (claimed.attempts - 1)
-            retry_at = now + int(min(pause, tuning.longest_backoff_seconds) * 1000)
-        await self._repository.fail_event(
-            claimed.id, claimed.token, error, retry_at=retry_at, now=now
-        )
-        if retry_at is None:
-            log.error("dead_letter", event_id=claimed.id, attempts=claimed.attempts)
+        now = now_ms()
+        then = after_failure(claimed.attempts, self._policy, now)
+        await self._repository.events.fail(claimed.id, claimed.token, error, then, now=now)
+        if isinstance(then, RetryAt):
+            await self._queue.enqueue(HANDLE_EVENT, claimed.id, at_ms=then.at)
         else:
-            await self._queue.enqueue(HANDLE_EVENT, claimed.id, at_ms=retry_at)
+            log.error("dead_letter", event_id=claimed.id, attempts=claimed.attempts)
 
     async def _want_recording(self, call: Call | None) -> bool:
         """Have a call's recording copied. False: there is none, or it was copied or given up."""
@@ -228,7 +242,7 @@ class RetellProcessor:
             return False
         now = now_ms()
         deadline = now + int(self._tuning.recordings.give_up_after_seconds * 1000)
-        wanted = await self._repository.want_recording(
+        wanted = await self._repository.recordings.want(
             call.call_id, call.recording_url, deadline=deadline, now=now
         )
         if wanted:
@@ -254,6 +268,6 @@ async def _run(name: str, subject: str, run: Run) -> None:
     with structlog.contextvars.bound_contextvars(job=name, subject=subject):
         try:
             await run(subject)
-        except (DatabaseUnavailable, Problem) as error:
+        except (StorageUnavailable, CircuitOpen) as error:
             # The row stays as it is: the sweep finds it when the database is back.
             log.warning("job_put_off", error=str(error))

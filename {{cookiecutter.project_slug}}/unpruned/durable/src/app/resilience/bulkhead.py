@@ -11,28 +11,41 @@ import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import structlog
 
 from app.resilience.single_flight import SingleFlight
-from app.retellai.client import RetellError
-from app.retellai.types import Concurrency
-from app.routes.problems import Problem
 
 log = structlog.stdlib.get_logger(__name__)
 
 
-class NoSlot(Problem):
-    """The workspace holds as many calls as it may. Nothing was done."""
+class NoSlot(Exception):
+    """The workspace holds as many calls as it may. Nothing was done.
 
-    status = 429
-    kind = "no-slot"
-    title = "As many calls are going on as the Retell workspace may hold"
+    Attributes:
+        retry_after: seconds until the next reading.
+    """
 
     def __init__(self, retry_after: float) -> None:
-        seconds = max(1, math.ceil(retry_after))
-        super().__init__(f"Ask again in {seconds} s", headers={"Retry-After": str(seconds)})
+        super().__init__(f"Ask again in {max(1, math.ceil(retry_after))} s")
         self.retry_after = retry_after
+
+
+class Reading(Protocol):
+    """The calls that the workspace holds, and may hold; None: not told."""
+
+    @property
+    def current_concurrency(self) -> int | None:
+        """The calls that are going on."""
+
+    @property
+    def concurrency_limit(self) -> int | None:
+        """The calls that may go on."""
+
+    @property
+    def reserved_inbound_concurrency(self) -> int | None:
+        """The part of the limit that is kept for inbound calls."""
 
 
 class Bulkhead:
@@ -40,6 +53,8 @@ class Bulkhead:
 
     Args:
         read: asks Retell how many calls there are and may be.
+        read_errors: what `read` raises when there is no answer.
+        nothing_was_done: tells whether an error of a creation shows that no call came about.
         reading_seconds: how long a reading counts.
         patience_seconds: how long to wait for a reading.
         assumed_limit: how many calls may go on as long as no reading ever succeeded.
@@ -48,14 +63,18 @@ class Bulkhead:
 
     def __init__(
         self,
-        read: Callable[[], Awaitable[Concurrency]],
+        read: Callable[[], Awaitable[Reading]],
         *,
+        read_errors: tuple[type[Exception], ...],
+        nothing_was_done: Callable[[Exception], bool],
         reading_seconds: float,
         patience_seconds: float,
         assumed_limit: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._read = read
+        self._read_errors = read_errors
+        self._nothing_was_done = nothing_was_done
         self._reading_seconds = reading_seconds
         self._patience = patience_seconds
         self._limit = assumed_limit
@@ -84,8 +103,8 @@ class Bulkhead:
         self._under_way += 1
         try:
             yield
-        except (RetellError, Problem) as error:
-            if not (isinstance(error, RetellError) and error.may_have_acted):
+        except Exception as error:
+            if self._nothing_was_done(error):
                 self._taken -= 1
             raise
         finally:
@@ -97,7 +116,7 @@ class Bulkhead:
         try:
             async with asyncio.timeout(self._patience):
                 seen = await self._read()
-        except (RetellError, Problem, TimeoutError) as error:
+        except (*self._read_errors, TimeoutError) as error:
             log.warning("concurrency_not_read", error=str(error) or "no answer in time")
             self._current = 0
         else:

@@ -23,18 +23,15 @@ from typing import TypeVar
 import structlog
 from opentelemetry import metrics
 
-from app.retellai.client import RetellError, RetellUnreachable
-from app.routes.problems import Problem
-
 PROBE_WAIT_SECONDS = 1.0
-"""What callers are told to wait for while a probe is under way: its end is near, but unknown."""
+"""The wait that callers are told while a probe is under way: its end is near, but unknown."""
 
 log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
 
 
 class State(StrEnum):
-    """What the breaker does with a call: let it pass, watch it as the only one, or refuse it."""
+    """The state of a breaker: it lets calls pass, watches a single one, or refuses them."""
 
     CLOSED = "closed"
     HALF_OPEN = "half_open"
@@ -42,7 +39,7 @@ class State(StrEnum):
 
 
 class Verdict(Enum):
-    """What the end of a call tells about the service that was asked."""
+    """The news that the end of a call brings about the service that was asked."""
 
     ANSWERED = "answered"
     """It works, even if it said no."""
@@ -52,16 +49,15 @@ class Verdict(Enum):
     """Nothing: the call was cancelled, or failed on our side."""
 
 
-class CircuitOpen(Problem):
-    """The call was not made, as those before it failed. Nothing was done."""
+class CircuitOpen(Exception):
+    """The call was not made, as those before it failed. Nothing was done.
 
-    status = 503
-    kind = "circuit-open"
-    title = "Retell has been failing; nothing was done"
+    Attributes:
+        retry_after: seconds until a call may pass.
+    """
 
     def __init__(self, retry_after: float) -> None:
-        seconds = max(1, math.ceil(retry_after))
-        super().__init__(f"Ask again in {seconds} s", headers={"Retry-After": str(seconds)})
+        super().__init__(f"Ask again in {max(1, math.ceil(retry_after))} s")
         self.retry_after = retry_after
 
 
@@ -74,20 +70,6 @@ class BreakerStatus:
     """Failures since the last answer."""
     retry_after: float
     """Seconds until a call may pass; 0 when one may pass now."""
-
-
-def judge_retell(error: Exception) -> Verdict:
-    """Tell Retell's trouble from ours.
-
-    A time-out, a lost or refused connection, an unreadable answer and a 5xx are failures. Any 4xx
-    is an answer, 408, 409 and 429 included: who says so is there.
-    """
-    if not isinstance(error, RetellError):
-        return Verdict.NONE
-    if error.status is not None and error.status < 500:
-        return Verdict.ANSWERED
-    down = error.may_have_acted or isinstance(error, RetellUnreachable)
-    return Verdict.FAILED if down else Verdict.ANSWERED
 
 
 class CircuitBreaker:
@@ -109,8 +91,8 @@ class CircuitBreaker:
         failures: int,
         recovery_seconds: float,
         *,
-        name: str = "retell",
-        judge: Callable[[Exception], Verdict] = judge_retell,
+        name: str,
+        judge: Callable[[Exception], Verdict],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allowed_failures = failures

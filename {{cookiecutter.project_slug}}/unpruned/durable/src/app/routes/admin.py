@@ -1,4 +1,4 @@
-"""For operators: what needs a person's eye. Opened by ADMIN_KEYS, and by no other key.
+"""The routes for operators, of what needs a person's eye. ADMIN_KEYS open them, and no other key.
 
 Times are Unix milliseconds.
 """
@@ -10,9 +10,11 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict
 
-from app.resilience.circuit_breaker import State
-from app.routes.problems import Problem, Unauthorized, problems
-from app.routes.security import Guard
+from app.resilience.circuit_breaker import BreakerStatus, State
+from app.routes.problems import problems
+from app.routes.security import Guard, Unauthorized
+from app.services.calls.intent import Intent
+from app.services.retellai.records import events
 
 RATE = "600/minute"
 """Requests that one admin key may make: a script may replay some hundred dead letters."""
@@ -22,20 +24,12 @@ _bearer = HTTPBearer(
 )
 
 
-class NoSuchDeadLetter(Problem):
-    """There is no dead letter of this id."""
-
-    status = 404
-    kind = "no-such-dead-letter"
-    title = "There is no such dead letter"
-
-
 class _Row(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
 class DeadLetter(_Row):
-    """An event whose handler failed too often. What the event carried is private, so not shown."""
+    """An event whose handler failed too often. Its content is private, so not shown."""
 
     id: str
     event_id: str
@@ -73,22 +67,22 @@ class Breaker(_Row):
 
 
 class Admin(Protocol):
-    """What these routes ask for."""
+    """The work behind these routes."""
 
-    async def list_dead_letters(self) -> Sequence[DeadLetter]:
-        """The events whose handler failed too often, the latest first."""
+    async def list_dead_letters(self) -> Sequence[events.DeadLetter]:
+        """List the events whose handler failed too often, the latest first."""
         ...
 
-    async def replay(self, dead_letter_id: str) -> str | None:
-        """Send an event to its handler again. Returns the event's id; None if there is none."""
+    async def replay(self, dead_letter_id: str) -> str:
+        """Send an event to its handler again; returns its id. Raises `DeadLetterNotFound`."""
         ...
 
-    async def list_unknown(self) -> Sequence[UnknownCall]:
-        """The creations whose outcome stayed unknown, the latest first."""
+    async def list_unknown(self) -> Sequence[Intent]:
+        """List the creations whose outcome is unknown."""
         ...
 
-    async def breaker_state(self) -> Breaker:
-        """What the breaker does now."""
+    def breaker_status(self) -> BreakerStatus:
+        """Return the state of the breaker, with its numbers."""
         ...
 
 
@@ -105,10 +99,7 @@ async def _administrator(
     """Let administrators through. Raises `Unauthorized`, `RateLimited`."""
     guard: Guard | None = getattr(request.app.state, "admin_guard", None)
     if guard is None or credentials is None or not guard.knows(credentials.credentials):
-        raise Unauthorized(
-            "Send `Authorization: Bearer <key>` with one of ADMIN_KEYS",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        raise Unauthorized("Send `Authorization: Bearer <key>` with one of ADMIN_KEYS")
     await guard.count(credentials.credentials)
 
 
@@ -131,25 +122,22 @@ router = APIRouter(
 @router.get("/dead-letters")
 async def list_dead_letters(admin: RunningAdmin) -> Sequence[DeadLetter]:
     """List the events whose handler failed too often, the latest first."""
-    return await admin.list_dead_letters()
+    return [DeadLetter.model_validate(letter) for letter in await admin.list_dead_letters()]
 
 
 @router.post("/dead-letters/{dead_letter_id}/replay", status_code=202, responses=problems(404, 422))
 async def replay(dead_letter_id: DeadLetterId, admin: RunningAdmin) -> Replayed:
     """Send an event to its handler again, once the fault is mended."""
-    event_id = await admin.replay(dead_letter_id)
-    if event_id is None:
-        raise NoSuchDeadLetter
-    return Replayed(event_id=event_id)
+    return Replayed(event_id=await admin.replay(dead_letter_id))
 
 
 @router.get("/calls/unknown")
 async def list_unknown(admin: RunningAdmin) -> Sequence[UnknownCall]:
     """List the creations of which nobody knows whether they rang."""
-    return await admin.list_unknown()
+    return [UnknownCall.model_validate(intent) for intent in await admin.list_unknown()]
 
 
 @router.get("/breaker")
 async def breaker_state(admin: RunningAdmin) -> Breaker:
     """Read the circuit breaker of the process that answers; each process has one."""
-    return await admin.breaker_state()
+    return Breaker.model_validate(admin.breaker_status())

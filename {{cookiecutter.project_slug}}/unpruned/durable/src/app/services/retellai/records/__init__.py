@@ -1,0 +1,1 @@
+"""The records behind `Repository`, a module for each: the tables, and leases on their rows."""
