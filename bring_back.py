@@ -13,14 +13,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 # The engine is imported as the hooks import it, and nothing is left in its folders.
-sys.path.insert(0, str(ROOT / "hooks"))
+sys.path[:0] = [str(ROOT), str(ROOT / "hooks")]
 sys.dont_write_bytecode = True
 
 from blueprint import TREE  # noqa: E402
 from blueprint.bake.layout import Layout  # noqa: E402
-from blueprint.bring_back.run import Done, bring_back  # noqa: E402
-from blueprint.bring_back.sources import Change, variants_of, variants_with  # noqa: E402
 from blueprint.errors import BlueprintError  # noqa: E402
+from bringing_back.run import Done, bring_back  # noqa: E402
+from bringing_back.sources import Change, variants_of, variants_with  # noqa: E402
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from blueprint.bring_back.edited_lines import carry_edits
+from bringing_back.edited_lines import carry_edits
 from tests.baking import ROOT, TREE, Cook, Entry, commit_all, git, run, snapshot
 from tests.regenerating import edit, write
 
@@ -80,6 +80,11 @@ def files_of(project: Path) -> dict[str, Entry]:
 def toy_template(own_history: Path) -> Path:
     """The toy with the command and with lists of its files, committed."""
     shutil.copy(ROOT / "bring_back.py", own_history)
+    shutil.copytree(
+        ROOT / "bringing_back",
+        own_history / "bringing_back",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (own_history / "tests" / "expected").mkdir(parents=True)
     for variant in ("monolith", "service-layer"):
         listed = own_history / "tests" / "expected" / f"{variant}.txt"

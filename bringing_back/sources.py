@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, NamedTuple
 from blueprint import RENDERED, TREE
 from blueprint.bake import manifest
 from blueprint.bake.layout import below
-from blueprint.bring_back.backward import Backward, places_of
-from blueprint.bring_back.edited_lines import carry_edits
 from blueprint.errors import ProjectRefusedError
 from blueprint.merge.files import as_text
 from blueprint.regenerate.files import above, read
+from bringing_back.backward import Backward, places_of
+from bringing_back.edited_lines import carry_edits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from blueprint.bake.manifest import Manifest
     from blueprint.bake.record import Record
-    from blueprint.bring_back.edits import Edit
     from blueprint.merge.files import File
+    from bringing_back.edits import Edit
 
     Files = Mapping[str, File]
 

@@ -18,15 +18,6 @@ from blueprint import RECORD, TREE
 from blueprint.bake import manifest, record
 from blueprint.bake.arrange import LEFTOVERS, list_files
 from blueprint.bake.layout import Layout, below
-from blueprint.bring_back.edits import find_edits, is_equal, read_project
-from blueprint.bring_back.sources import (
-    Baked,
-    Change,
-    Sources,
-    read_source,
-    refuse,
-    variants_of,
-)
 from blueprint.errors import BlueprintError, ProjectRefusedError
 from blueprint.merge.files import as_text
 from blueprint.merge.lines import Labels
@@ -38,6 +29,15 @@ from blueprint.regenerate.files import is_file, read, write
 from blueprint.regenerate.transaction import Transaction
 from blueprint.rename.module_names import module_name
 from blueprint.rename.rewrite import stale_names
+from bringing_back.edits import find_edits, is_equal, read_project
+from bringing_back.sources import (
+    Baked,
+    Change,
+    Sources,
+    read_source,
+    refuse,
+    variants_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
