@@ -16,7 +16,6 @@ from app.cache.reads import Cache, call_key
 from app.clock import now_ms
 from app.config import Tuning
 from app.database.connection import StorageUnavailable
-from app.queue.jobs import POST_CREATE, RECONCILE, Queue
 from app.resilience.bulkhead import Bulkhead
 from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
 from app.retellai.client import RetellClient
@@ -46,6 +45,7 @@ from app.services.calls.intent import (
     first_step,
     next_step,
 )
+from app.services.calls.jobs import POST_CREATE, RECONCILE, Queue
 from app.services.retellai.outcomes import REFUSALS, outcome_of
 from app.services.retellai.repository import Repository
 from app.services.retellai.search import find_call

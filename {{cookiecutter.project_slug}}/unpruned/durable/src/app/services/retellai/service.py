@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from app.cache.reads import Cache, call_key
 from app.config import Tuning
-from app.queue.jobs import Queue
 from app.resilience.bulkhead import Bulkhead
 from app.resilience.circuit_breaker import CircuitBreaker
 from app.resilience.single_flight import SingleFlight
@@ -23,6 +22,7 @@ from app.retellai.types import (
     WebCallRequest,
 )
 from app.services.calls.intent import Intent, IntentKind, PlaceCall
+from app.services.calls.jobs import Queue
 from app.services.retellai.placing import Placing
 from app.services.retellai.repository import Repository
 

@@ -6,7 +6,7 @@ import structlog
 
 from app.clock import DAY_MS, now_ms
 from app.config import Tuning
-from app.queue.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, RECONCILE, Queue
+from app.services.calls.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, RECONCILE, Queue
 from app.services.retellai.inbox import Inbox
 from app.services.retellai.outcomes import REFUSALS
 from app.services.retellai.repository import Repository
