@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blueprint.errors import LayoutError
+from blueprint.rename.module_names import module_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Layout:
         plan = {path: home for path in paths if (home := self.destination(path)) is not None}
         problems = [
             *self._idle_rows(paths, list(plan)),
+            *self._idle_was_rows(plan.values()),
             *self._collisions(plan),
         ]
         if problems:
@@ -72,6 +74,18 @@ class Layout:
         for placed in self.manifest.place:
             if not any(covers(placed.source, below(path)) for path in kept):
                 yield f"{at(placed.line)}: the place row '{placed.source}' matches no file"
+
+    def _idle_was_rows(self, homes: Iterable[str]) -> Iterable[str]:
+        homes, at = list(homes), self.manifest.at
+        modules = {module_name(home) for home in homes}
+        before_others = {row.before for row in self.manifest.was}
+        for row in self.manifest.was:
+            if row.is_name:
+                found = row.now.rpartition(".")[0] in modules
+            else:
+                found = any(covers(row.now, home) for home in homes)
+            if not found and row.now not in before_others:
+                yield f"{at(row.line)}: the was row '{row.now}' names nothing that the variant has"
 
     def _collisions(self, plan: dict[str, str]) -> Iterable[str]:
         file = self.manifest.file

@@ -50,11 +50,11 @@ def check(template: str, project: str, answers: Mapping[str, Any]) -> None:
     # cruft bakes into folders of its own, and does not tell where.
     shell = os.environ.get("PWD") if "_output_dir" in answers else None
     if shell and os.path.isfile(os.path.join(shell, RECORD)):
-        from blueprint.regenerate.run import refuse_wrong_folder
+        from blueprint.regenerate.prepare import refuse_wrong_folder
 
         refuse_wrong_folder(shell, project, answers)
     if os.path.isfile(os.path.join(project, RECORD)):
-        from blueprint.regenerate.run import prepare
+        from blueprint.regenerate.prepare import prepare
 
         advice = prepare(template, project, answers, variants)
         if advice is not None:

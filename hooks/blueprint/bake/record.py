@@ -12,14 +12,14 @@ import re
 
 from blueprint import RECORD, TREE
 from blueprint.errors import ProjectRefusedError
+from blueprint.git import finish, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
+    from collections.abc import Iterable, Mapping
+    from typing import Any, TypeGuard
 
-    # Waits for git and returns its answer; None if it failed.
-    Asked = Callable[[], str | None]
+    from blueprint.git import Process
 
 RECORDED_ANSWERS = ("project_name", "project_slug", "description")
 
@@ -107,32 +107,33 @@ def text_of(
 
 
 class TemplateCommit:
-    """The commit of the template. Asking git starts at once and takes its time meanwhile."""
+    """The commit of the template; git, which is asked at once, works while others do."""
 
     def __init__(self, template: str, answers: Mapping[str, Any]) -> None:
         self._template = template
         self._known = answers.get("_commit")  # cruft tells it
         # A folder inside a work tree is no template's root; its commit would say nothing.
         self._is_work_tree = os.path.exists(os.path.join(template, ".git"))
-        ask = self._is_work_tree and not is_commit(self._known)
-        self._git = ask_git(template) if ask else None
+        self._git: Process | None = None
+        if self._is_work_tree and not is_commit(self._known):
+            try:
+                asked = ("status", "--branch", "--porcelain=v2", "--", *BAKED_FROM)
+                self._git = start(template, *asked)
+            except ProjectRefusedError:
+                pass  # without git the commit is unknown
 
     def get(self) -> str | None:
         """Return the commit, or None when it is unknown or the template has changes beyond it."""
         if is_commit(self._known):
-            return str(self._known)
-        if self._is_work_tree:
-            return self._from_git()
-        return self._from_archive()
+            return self._known
+        return self._from_git() if self._is_work_tree else self._from_archive()
 
     def _from_git(self) -> str | None:
         if self._git is None:
             return None
-        output = self._git()
-        if output is None:
-            return None
-        lines = output.splitlines()
-        if any(not line.startswith("# ") for line in lines):
+        code, printed, _ = finish(self._git)
+        lines = printed.decode(errors="replace").splitlines()
+        if code or any(not line.startswith("# ") for line in lines):
             return None
         commit = next((line[13:] for line in lines if line.startswith("# branch.oid ")), None)
         return commit if is_commit(commit) else None
@@ -148,59 +149,6 @@ class TemplateCommit:
         return commit if is_commit(commit) else None
 
 
-def is_commit(value: object) -> bool:
-    """Tell whether `value` is a full git object name."""
+def is_commit(value: object) -> TypeGuard[str]:
+    """Return whether `value` is a full git object name."""
     return isinstance(value, str) and COMMIT.fullmatch(value) is not None
-
-
-def ask_git(template: str) -> Asked | None:
-    """Start git's report on the template's work tree; None where there is no git."""
-    # A git hook or an editor may run us with variables that point git at another repository.
-    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    command = ["git", "-C", template, "--no-optional-locks", "--literal-pathspecs", "status"]
-    command += ["--branch", "--porcelain=v2", "--", *BAKED_FROM]
-    if not hasattr(os, "posix_spawnp"):
-        return ask_by_subprocess(command, own)
-    reading, writing = os.pipe()
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, writing, 1),
-        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-    ]
-    try:
-        process = os.posix_spawnp("git", command, own, file_actions=actions)
-    except OSError:
-        os.close(reading)
-        return None
-    finally:
-        os.close(writing)
-
-    def answer() -> str | None:
-        with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
-            text = pipe.read()
-        return None if os.waitpid(process, 0)[1] else text
-
-    return answer
-
-
-def ask_by_subprocess(command: list[str], environment: dict[str, str]) -> Asked | None:
-    """Do the same on Windows. To import ``subprocess`` takes longer than git takes to answer."""
-    import subprocess
-
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-    except OSError:
-        return None
-
-    def answer() -> str | None:
-        output, _ = process.communicate()
-        return None if process.returncode else output
-
-    return answer

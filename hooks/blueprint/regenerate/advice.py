@@ -9,7 +9,7 @@ import os
 import re
 
 from blueprint.errors import ProjectRefusedError
-from blueprint.regenerate.repository import git
+from blueprint.git import git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

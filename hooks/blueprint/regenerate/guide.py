@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blueprint.merge.files import as_text
-from blueprint.regenerate.transaction import regular
+from blueprint.regenerate.files import regular_mode
 
 if TYPE_CHECKING:
     from blueprint.bake.manifest import Manifest
@@ -77,5 +77,4 @@ def moved_folders(done: Regenerated) -> list[tuple[str, str]]:
 def above_earlier(text: str, old: File | None) -> File:
     """Return the new MIGRATION.md: what is left to do, above what an earlier move left."""
     earlier = as_text(old) if old is not None else None
-    mode = 0o644 if old is None else regular(old)[0]
-    return mode, (f"{text}\n{earlier}" if earlier else text).encode()
+    return regular_mode(old), (f"{text}\n{earlier}" if earlier else text).encode()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import tempfile
 
 from blueprint import RENDERED, WORKSHOP
 from blueprint.bake.arrange import LEFTOVERS
 from blueprint.errors import ProjectRefusedError
+from blueprint.git import git
+from blueprint.regenerate.files import is_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,35 +33,6 @@ UNDER_WAY = {
     "rebase-apply": "a rebase",
     "BISECT_LOG": "a bisection",
 }
-
-
-def git(folder: str, *arguments: str, data: bytes | None = None) -> str:
-    """Run git in a folder and return what it prints; paths are separated by zeros.
-
-    Raises:
-        ProjectRefusedError: git is not installed, or it failed.
-    """
-    # A git hook or an editor may run us with variables that point git at another repository.
-    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    own["LC_ALL"] = "C"
-    try:
-        done = subprocess.run(
-            ("git", "--no-optional-locks", "--literal-pathspecs", *arguments),
-            cwd=folder,
-            env=own,
-            # None would let git wait for the terminal.
-            input=data or b"",
-            capture_output=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise ProjectRefusedError(
-            "Regenerating needs git, which was not found. Nothing was changed."
-        ) from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise ProjectRefusedError(f"git {arguments[0]} failed, nothing was changed:\n{said}")
-    return os.fsdecode(done.stdout)
 
 
 def split(listed: str) -> list[str]:
@@ -143,15 +115,6 @@ def list_ignored(project: str) -> list[str]:
     asked = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     listed = split(git(project, *asked, "--", ".")) if is_tracked(project) else []
     return [path for path in listed if NOT_OWN.isdisjoint(path.split("/"))]
-
-
-def is_file(path: str) -> bool:
-    """Tell whether there is a file or a symbolic link at `path`."""
-    try:
-        mode = os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
 
 def is_whole_repository(project: str) -> bool:

@@ -7,30 +7,28 @@ back; once it is renamed, all of them hold, and only tidying is left.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import stat
 
 from blueprint import WORKSHOP
 from blueprint.errors import ProjectRefusedError
+from blueprint.regenerate.files import above, digest, read, remove_if_empty, writable, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from blueprint.merge.files import File
+
 JOURNAL = "journal.json"
 DONE = "done.json"
 # The process that the run belongs to.
 RUNNER = "pid"
 
-# Permission bits and content; a symbolic link has its target as content.
-File = tuple[int, bytes]
 
-
-class Journal:
+class Transaction:
     """The workshop of one run in the project at `project`."""
 
     def __init__(self, project: str) -> None:
@@ -194,26 +192,6 @@ class Journal:
         os.replace(self.path(f"{name}.new"), self.path(name))
 
 
-def changes(before: Mapping[str, File], result: Mapping[str, File]) -> dict[str, File | None]:
-    """Return what has to be written and, as None, removed."""
-    changed: dict[str, File | None] = {path: None for path in before if path not in result}
-    for path, file in result.items():
-        old = before.get(path)
-        if old is None or old[1] != file[1] or kind_and_mode(old) != kind_and_mode(file):
-            changed[path] = file
-    return changed
-
-
-def regular(file: File) -> File:
-    """Return a file that is no symbolic link: what is written is never written through one."""
-    return (0o644, b"") if stat.S_ISLNK(file[0]) else file
-
-
-def kind_and_mode(file: File) -> tuple[bool, int]:
-    """Return whether it is a symbolic link, and the permissions."""
-    return stat.S_ISLNK(file[0]), stat.S_IMODE(file[0])
-
-
 def refuse_obstacles(project: str, changes: Mapping[str, File | None]) -> None:
     """Refuse changes that the files of the project are in the way of.
 
@@ -245,51 +223,6 @@ def refuse_obstacles(project: str, changes: Mapping[str, File | None]) -> None:
         raise ProjectRefusedError(f"Nothing was changed, because of this:\n{lines}")
 
 
-def writable(path: str) -> bool:
-    """Tell whether a file or folder may be written to; root is held to the permissions too."""
-    return bool(os.stat(path).st_mode & stat.S_IWUSR) and os.access(path, os.W_OK)
-
-
-def above(path: str) -> list[str]:
-    """Return the folders above a path, the outermost first."""
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-
-
-def remove_if_empty(folder: str) -> bool:
-    """Remove a folder without anything in it; tell whether it is gone."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        return not os.path.lexists(folder)
-    return True
-
-
-def digest(file: File | None) -> str | None:
-    """Return what tells a content from any other."""
-    return None if file is None else hashlib.sha256(file[1]).hexdigest()
-
-
 def is_digest_of(path: str, expected: str | None) -> bool:
-    """Tell whether the file at `path` has that content."""
+    """Return whether the file at `path` has the content with this digest."""
     return not os.path.isdir(path) and digest(read(path)) == expected
-
-
-def write(path: str, file: File) -> None:
-    """Write a file, or a symbolic link, at a path where nothing is."""
-    mode, content = file
-    if stat.S_ISLNK(mode):
-        os.symlink(os.fsdecode(content), path)
-        return
-    with open(path, "wb") as stream:
-        stream.write(content)
-    os.chmod(path, stat.S_IMODE(mode))
-
-
-def read(path: str) -> File:
-    """Read a file, or a symbolic link, with its mode."""
-    mode = os.lstat(path).st_mode
-    if stat.S_ISLNK(mode):
-        return mode, os.fsencode(os.readlink(path))
-    with open(path, "rb") as stream:
-        return mode, stream.read()

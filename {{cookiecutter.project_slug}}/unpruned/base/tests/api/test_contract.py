@@ -1,91 +1,50 @@
-"""The app does what its OpenAPI document says, whatever it is sent (schemathesis)."""
+"""The app does what its OpenAPI document says: a few examples of each operation.
 
-import json
-import time
+Many more of them are in `tests/drills/test_contract.py`.
+"""
+
 from typing import Any
 
 import httpx
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from retell.lib.webhook_auth import symmetric
+from hypothesis import given
 from schemathesis import Case
 
-from app.main import create_app
-from app.settings import Settings
-from tests.support.engine import API_KEY, RETELL_KEY, Simulator
-
-# The app runs in threads of this process and draws its waits at random; no strategy does.
-pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module")
-
-EXAMPLES = settings(
-    max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+from tests.support.contract import (
+    BODIES,
+    IGNORE_RANDOM,
+    PATHS,
+    PROBES,
+    check_signed,
+    check_with_a_key,
+    check_without_a_key,
+    examples,
+    schema,
 )
+from tests.support.simulator import Simulator
 
-
-# Not schemathesis.pytest.from_fixture: that of 4.32 fails with pytest 9.2.
-settings_of_document = Settings(_env_file=None, retell_api_key=RETELL_KEY, api_keys=[API_KEY])
-schema = schemathesis.openapi.from_dict(create_app(settings_of_document).openapi())
-
-BY_ITSELF = {"get_concurrency", "retrieve_call"}
-"""What the app asks of Retell without being asked: at its start, and about calls gone silent."""
-NOT_OURS: list[Any] = [
-    # Whether a valid request is accepted is also Retell's to say: no such agent, no such page.
-    schemathesis.checks.CHECKS.get_one("positive_data_acceptance"),
-    # Starlette names only the methods of the first route of a path in `Allow`.
-    schemathesis.checks.CHECKS.get_one("allow_header_conformance"),
-]
+pytestmark = pytest.mark.filterwarnings(IGNORE_RANDOM)
 
 
 @schema.parametrize()
-@EXAMPLES
+@examples(5)
 def test_every_answer_to_a_caller_with_a_key_is_as_documented(
     case: Case[Any], app: httpx.Client
 ) -> None:
-    headers = {"Authorization": f"Bearer {API_KEY}"}
-
-    case.call_and_validate(base_url=str(app.base_url), headers=headers, excluded_checks=NOT_OURS)
+    check_with_a_key(case, app)
 
 
-@schema.exclude(path_regex="^/(healthz|readyz|metrics)$").parametrize()
-@EXAMPLES
+@schema.exclude(path_regex=PROBES).parametrize()
+@examples(5)
 def test_nothing_is_done_for_a_caller_without_a_key_or_a_signature(
     case: Case[Any], app: httpx.Client, simulator: Simulator
 ) -> None:
-    before = simulator.control.get("requests").json()
-
-    answer = case.call(base_url=str(app.base_url))
-
-    # 400, 422: what is no JSON at all is refused before anybody asks for a key.
-    assert answer.status_code in {400, 401, 404, 405, 413, 422}
-    case.validate_response(answer, excluded_checks=NOT_OURS)
-    after = simulator.control.get("requests").json()
-    assert [row for row in after[len(before) :] if row["operation"] not in BY_ITSELF] == []
-    assert simulator.rings() == []
+    check_without_a_key(case, app, simulator)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
-    max_leaves=8,
-)
-CALLS = st.fixed_dictionaries({"call_id": st.text()}, optional={"metadata": JSON, "extra": JSON})
-EVENTS = st.fixed_dictionaries(
-    {"event": st.text() | st.sampled_from(["call_started", "call_ended", "call_analyzed"])},
-    optional={"call": CALLS | JSON, "chat": JSON},
-)
-PATHS = st.sampled_from(["/webhooks/retell", "/webhooks/retell/inbound", "/functions/order_status"])
-
-
-@given(body=EVENTS | JSON, path=PATHS)
-@EXAMPLES
+@given(body=BODIES, path=PATHS)
+@examples(5)
 def test_whatever_retell_signs_is_taken_or_refused_and_never_breaks_the_app(
     app: httpx.Client, body: object, path: str
 ) -> None:
-    text = json.dumps(body)
-    signature = symmetric["sign"](text, RETELL_KEY, int(time.time() * 1000))
-
-    answer = app.post(path, content=text, headers={"x-retell-signature": signature})
-
-    assert answer.status_code in {200, 204, 422}
+    check_signed(app, body, path)

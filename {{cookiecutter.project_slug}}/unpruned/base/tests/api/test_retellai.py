@@ -1,8 +1,6 @@
 """The API, against a simulator of Retell."""
 
 import json
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -16,19 +14,12 @@ from app import handlers
 from app.ports import CallGateway
 from app.retellai.types import Call
 from dev.servers import serve
-from tests.support.engine import Simulator, StartApp
+from tests.support.requests import CALL
+from tests.support.simulator import Simulator, StartApp
+from tests.support.waiting import until
 
 ENDED = {"ended"}
 DEEP = '{"x":' * 200 + "1" + "}" * 200
-CALL = {"to_number": "+14155550123"}
-
-
-def until(answer: Callable[[], object]) -> None:
-    """Wait until something is so; fail after ten seconds."""
-    deadline = time.monotonic() + 10
-    while not answer():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.02)
 
 
 def test_a_call_is_placed_and_followed_until_it_is_analysed(
@@ -119,8 +110,10 @@ def test_calls_are_listed_page_by_page_and_filtered(app: httpx.Client) -> None:
 
 
 def test_a_call_that_goes_on_can_be_stopped(app: httpx.Client, simulator: Simulator) -> None:
-    simulator.change(call_seconds=2)
-    call_id = app.post("/api/calls", json=CALL).json()["call_id"]
+    simulator.change(call_seconds=3600)
+    # One that comes in does not ring for long.
+    numbers = {"from_number": "+14155550123", "to_number": "+14155550100"}
+    call_id = simulator.control.post("inbound-calls", json=numbers).json()["call_id"]
     until(lambda: app.get(f"/api/calls/{call_id}").json()["call_status"] == "ongoing")
 
     stopped = app.post(f"/api/calls/{call_id}/stop")

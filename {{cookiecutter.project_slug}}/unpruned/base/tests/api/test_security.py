@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from app.routes.security import Guard
-from tests.support.engine import API_KEY, Simulator, StartApp
+from tests.support.requests import CALL
+from tests.support.simulator import API_KEY, Simulator, StartApp
 
-CALL = {"to_number": "+14155550123"}
 PROTECTED = [
     ("POST", "/api/calls"),
     ("POST", "/api/web-calls"),
@@ -22,21 +22,25 @@ PROTECTED = [
 ]
 
 
+WRONG_KEYS = (None, "", "Bearer", "Bearer wrong", f"Bearer {API_KEY}x", f"Basic {API_KEY}", API_KEY)
+
+
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-@pytest.mark.parametrize(
-    "authorization",
-    [None, "", "Bearer", "Bearer wrong", f"Bearer {API_KEY}x", f"Basic {API_KEY}", API_KEY],
-)
 def test_without_an_api_key_nothing_is_done(
-    app: httpx.Client, simulator: Simulator, method: str, path: str, authorization: str | None
+    app: httpx.Client, simulator: Simulator, method: str, path: str
 ) -> None:
     app.headers.pop("Authorization")
-    headers = {} if authorization is None else {"Authorization": authorization}
 
-    answer = app.request(method, path, json=CALL, headers=headers)
+    answers = {
+        key: app.request(
+            method, path, json=CALL, headers={} if key is None else {"Authorization": key}
+        )
+        for key in WRONG_KEYS
+    }
 
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    statuses = {key: answer.status_code for key, answer in answers.items()}
+    assert statuses == dict.fromkeys(WRONG_KEYS, 401)
+    assert {answer.headers["www-authenticate"] for answer in answers.values()} == {"Bearer"}
     assert simulator.rings() == []
 
 

@@ -3,15 +3,12 @@
 import io
 import json
 import logging
-import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
-from pathlib import Path
 
 import httpx
 import pytest
@@ -27,12 +24,11 @@ from starlette.routing import Route
 from app.retellai.types import Call, CallAnalysis
 from app.telemetry import _PRIVATE_TEXT, REDACTED, configure_logging, redact
 from dev.servers import serve
-from tests.api.test_webhooks import event, send
-from tests.support.engine import API_KEY, RETELL_KEY, Simulator, StartApp
-
-ROOT = Path(__file__).parents[2]
-
-CALL = {"to_number": "+14155550123"}
+from tests.support.processes import PYTHON_PATH
+from tests.support.requests import CALL
+from tests.support.simulator import API_KEY, RETELL_KEY, Simulator, StartApp
+from tests.support.waiting import LIMIT_SECONDS, until
+from tests.support.webhooks import event, send
 
 
 @pytest.fixture
@@ -299,8 +295,7 @@ def test_metrics_tell_requests_by_route_and_retell_by_operation(app: httpx.Clien
 
 def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Simulator) -> None:
     app = start_app()
-    while not simulator.requests("get_concurrency"):  # the look at start-up
-        time.sleep(0.01)
+    until(lambda: simulator.requests("get_concurrency"), what="the look at start-up")
 
     assert app.get("/healthz").json() == {"status": "ok"}
     assert set(app.get("/readyz").json().values()) == {"ok"}
@@ -324,7 +319,9 @@ with serve(create_app(settings)) as url:
 """
 
 
-def test_traces_are_exported_when_an_address_is_set(simulator: Simulator) -> None:
+def test_traces_are_exported_when_an_address_is_set(
+    simulator: Simulator, environment: dict[str, str]
+) -> None:
     """In a process of its own, as OpenTelemetry's providers can be set once for each process."""
     received: list[bytes] = []
 
@@ -335,15 +332,17 @@ def test_traces_are_exported_when_an_address_is_set(simulator: Simulator) -> Non
     collector = Starlette(routes=[Route("/v1/traces", collect, methods=["POST"])])
     simulator.fail("create_phone_call", "status", status=400, message="+14155550123 is blocked")
     with serve(collector) as address:
-        environment = os.environ | {
+        tracing = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": address,
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
-            "RETELL_API_KEY": RETELL_KEY,
-            "RETELL_BASE_URL": simulator.url,
-            "API_KEYS": API_KEY,
-            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+            "PYTHONPATH": PYTHON_PATH,
         }
-        subprocess.run([sys.executable, "-c", TRACED], env=environment, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-c", TRACED],
+            env=environment | tracing,
+            check=True,
+            timeout=LIMIT_SECONDS,
+        )
 
     spans = b"".join(received)
     assert b"GET /api/calls" in spans

@@ -1,17 +1,11 @@
 """The simulator behaves as Retell does: driven by Retell's own SDK, over HTTP."""
 
 import asyncio
-import contextlib
 import json
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -43,7 +37,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dev.servers import PortInUseError, ServerStartError, serve
+from dev.servers import serve
 from dev.simulator import create_simulator
 
 pytestmark = pytest.mark.anyio
@@ -1100,25 +1094,7 @@ def unknown_fields(value: object) -> list[str]:
     return []
 
 
-# --- Servers and processes -----------------------------------------------------------------------
-
-
-def test_a_busy_port_is_one_clear_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        expected = pytest.raises(PortInUseError, match=f"Port {port} on 127.0.0.1 is in use")
-        with expected, serve(create_simulator(), port):
-            pytest.fail("two servers on one port")
-
-
-def test_an_app_that_cannot_start_is_an_error() -> None:
-    @contextlib.asynccontextmanager
-    async def broken(_app: Starlette) -> AsyncGenerator[None, None]:
-        raise LookupError("no database")
-        yield
-
-    with pytest.raises(ServerStartError), serve(Starlette(lifespan=broken)):
-        pytest.fail("a server without an app")
+# --- Stopping -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [{"fault": "hang"}, {"fault": "latency", "seconds": 3600}])
@@ -1142,97 +1118,3 @@ async def test_a_server_stops_while_a_request_hangs(
             await control.http.aclose()
     assert failed == [retell.APIConnectionError]
     assert capsys.readouterr().err == ""
-
-
-def _python(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_simulator_runs_as_a_process_and_ends_quietly(number: signal.Signals) -> None:
-    process = _python("-m", "dev.simulator", "--port", "0")
-    assert process.stdout is not None
-    address = re.findall(r"http://[0-9.:]+", process.stdout.readline())[0]
-    assert httpx.get(f"{address}/_simulator/rings", trust_env=False).json() == []
-    process.send_signal(number)
-    assert process.communicate(timeout=30) == ("", "")
-    assert process.returncode == 0
-
-
-def test_the_simulator_process_names_a_taken_port() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        process = _python("-m", "dev.simulator", "--port", str(port))
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (1, "")
-    assert err == f"Port {port} on 127.0.0.1 is in use. Choose another one with --port.\n"
-
-
-def test_dev_starts_everything_prints_addresses_and_stops_on_a_signal() -> None:
-    port, simulator_port = _free_port(), _free_port()
-    process = _python("-m", "dev", "--port", str(port), "--simulator-port", str(simulator_port))
-    assert process.stdout is not None
-    printed = ""
-    while "Ctrl-C" not in printed:
-        line = process.stdout.readline()
-        assert line, process.communicate(timeout=30)
-        printed += line
-    assert f"http://127.0.0.1:{port}/docs" in printed
-    answer = httpx.post(
-        f"http://127.0.0.1:{port}/api/calls",
-        headers={"Authorization": "Bearer dev-key"},
-        json={"to_number": ALICE},
-        trust_env=False,
-        timeout=30,
-    )
-    assert answer.status_code == 201
-    simulator = f"http://127.0.0.1:{simulator_port}/_simulator"
-    assert len(httpx.get(f"{simulator}/rings", trust_env=False).json()) == 1
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert "Traceback" not in err
-    for closed in (port, simulator_port):
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", closed)).close()
-
-
-@pytest.mark.parametrize("flag", ["--port", "--simulator-port"])
-def test_dev_names_a_taken_port_and_the_flag_to_change_it(flag: str) -> None:
-    other = {"--port": "--simulator-port", "--simulator-port": "--port"}[flag]
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        process = _python("-m", "dev", flag, str(port), other, str(_free_port()))
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (1, "")
-    assert err.count("\n") == 1
-    assert str(port) in err
-    assert f"{flag}." in err
-
-
-def test_the_demo_follows_a_call_to_its_analysis() -> None:
-    process = _python("-m", "dev", "demo")
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    for step in (
-        "POST /api/calls",
-        "rings",
-        "webhook call_started: 204",
-        "webhook call_ended: 204",
-        "webhook call_analyzed: 204",
-        "Summary  The agent called Zoë",
-        "cents",
-    ):
-        assert step in out

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 
 from app.retellai.client import RetellClient, RetellError
 from dev import fit
+from dev.__main__ import main
 from dev.fit import (
     VARIANTS,
     Day,
@@ -26,9 +27,10 @@ from dev.fit import (
     judge,
     read_days,
 )
-from tests.support.engine import API_KEY, RETELL_KEY, Simulator
+from tests.support.processes import ROOT
+from tests.support.simulator import API_KEY, RETELL_KEY, Simulator
+from tests.support.waiting import LIMIT_SECONDS
 
-ROOT = Path(__file__).parents[2]
 ALICE, BOB, CAROL, OFFICE = (f"+1415555010{number}" for number in (1, 2, 3, 0))
 TODAY = date(2026, 3, 2)
 OPTIONS = argparse.Namespace(days=7, team=None, daily_users=None)
@@ -331,8 +333,37 @@ def made_as(project: Path, variant: str) -> None:
     (project / ".blueprint.json").write_text(json.dumps(record))
 
 
-def dev_fit(project: Path, *options: str, **settings: str) -> tuple[int, str, str]:
-    """Run `python -m dev fit` in the project; return its exit code and what it printed."""
+Said = tuple[int, str, str]
+"""An exit code, and what was printed to standard output and to standard error."""
+Fit = Callable[..., Said]
+
+
+@pytest.fixture
+def dev_fit(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Fit:
+    """Run `python -m dev fit` for the project, in this process."""
+
+    def run(*options: str, folder: Path = project, **settings: str) -> Said:
+        monkeypatch.setattr(fit, "ROOT", folder)
+        monkeypatch.setattr(sys, "argv", ["dev", "fit", *options])
+        monkeypatch.chdir(folder)
+        for name in ("RETELL_API_KEY", "API_KEYS", "RETELL_BASE_URL"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        try:
+            code = main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def dev_fit_as_a_process(project: Path, *options: str, **settings: str) -> Said:
+    """Run `python -m dev fit` in the project."""
     inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "dev", "fit", *options],
@@ -341,7 +372,7 @@ def dev_fit(project: Path, *options: str, **settings: str) -> tuple[int, str, st
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=LIMIT_SECONDS,
     )
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, done.stdout, done.stderr
@@ -359,7 +390,7 @@ def test_a_project_that_outgrew_its_variant_is_given_the_command(
     for number in range(6):
         commit(project, f"developer-{number}@example.com")
 
-    code, out, err = dev_fit(
+    code, out, err = dev_fit_as_a_process(
         project, RETELL_API_KEY=RETELL_KEY, API_KEYS=API_KEY, RETELL_BASE_URL=simulator.url
     )
 
@@ -397,12 +428,12 @@ def test_a_project_that_outgrew_its_variant_is_given_the_command(
     ids=["no key", "no Retell"],
 )
 def test_without_retell_the_people_alone_are_judged_and_the_reason_is_said(
-    project: Path, settings: dict[str, str], why: str
+    project: Path, dev_fit: Fit, settings: dict[str, str], why: str
 ) -> None:
     made_as(project, "service-layer")
     commit(project, "bob@example.com")
 
-    code, out, err = dev_fit(project, **settings)
+    code, out, err = dev_fit(**settings)
 
     assert (code, err) == (0, "")
     _, people, daily_users, *rest = out.splitlines()
@@ -417,10 +448,9 @@ def test_without_retell_the_people_alone_are_judged_and_the_reason_is_said(
 
 
 def test_what_the_owner_knows_better_takes_the_place_of_both_counts(
-    project: Path, simulator: Simulator
+    dev_fit: Fit, simulator: Simulator
 ) -> None:
     code, out, _ = dev_fit(
-        project,
         *("--team", "5", "--daily-users", "9999"),
         RETELL_API_KEY=RETELL_KEY,
         API_KEYS=API_KEY,
@@ -432,12 +462,11 @@ def test_what_the_owner_knows_better_takes_the_place_of_both_counts(
     assert simulator.requests("list_calls") == []
 
 
-def test_only_the_days_that_are_asked_for_are_read(project: Path, simulator: Simulator) -> None:
+def test_only_the_days_that_are_asked_for_are_read(dev_fit: Fit, simulator: Simulator) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     had(simulator, *(call(yesterday - timedelta(days=2)) for _ in range(3)))
 
     _, out, _ = dev_fit(
-        project,
         *("--days", "1"),
         RETELL_API_KEY=RETELL_KEY,
         API_KEYS=API_KEY,
@@ -448,10 +477,10 @@ def test_only_the_days_that_are_asked_for_are_read(project: Path, simulator: Sim
     assert len(simulator.requests("list_calls")) == 1
 
 
-def test_a_folder_with_another_name_is_said_to_be_in_the_way(project: Path) -> None:
+def test_a_folder_with_another_name_is_said_to_be_in_the_way(project: Path, dev_fit: Fit) -> None:
     renamed = project.rename(project.with_name("renamed"))
 
-    _, out, _ = dev_fit(renamed, "--team", "6")
+    _, out, _ = dev_fit("--team", "6", folder=renamed)
 
     assert "The folder must be called voice-app for that; it is called renamed." in out
 
@@ -467,8 +496,8 @@ def test_a_folder_with_another_name_is_said_to_be_in_the_way(project: Path) -> N
     ],
     ids=" ".join,
 )
-def test_a_wrong_option_is_refused(project: Path, options: tuple[str, str]) -> None:
-    code, out, err = dev_fit(project, *options)
+def test_a_wrong_option_is_refused(dev_fit: Fit, options: tuple[str, str]) -> None:
+    code, out, err = dev_fit(*options)
 
     assert (code, out) == (2, "")
     assert options[0] in err.splitlines()[-1]

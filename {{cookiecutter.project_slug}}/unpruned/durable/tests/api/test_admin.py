@@ -14,7 +14,7 @@ from app.services.calls.intent import Intent
 from app.services.retellai.outcomes import judge_retell
 from app.services.retellai.records.events import DeadLetter
 from dev.servers import serve
-from tests.support.engine import API_KEY
+from tests.support.simulator import API_KEY
 
 ADMIN_KEY = "test-admin-key"
 NOON = 1_767_355_200_000

@@ -14,7 +14,8 @@ from app.database.connection import Database
 from app.retellai.types import PhoneCallRequest
 from app.services.calls.intent import Intent, PlaceCall, Settle
 from app.services.retellai.repository import Repository
-from tests.support.engine import ADMIN_KEY, Simulator, StartApp
+from tests.support.engine import ADMIN_KEY
+from tests.support.simulator import Simulator, StartApp
 
 NUMBER = "+14155550123"
 CALL = {"to_number": NUMBER}

@@ -24,7 +24,7 @@ import pytest
 
 from app.services.calls.progress import ANALYZED
 from tests.support.chaos_handlers import EVENTS
-from tests.support.databases import Databases, database_url, databases, postgresql_url, sqlite_url
+from tests.support.databases import Databases
 from tests.support.engine import ADMIN_KEY
 from tests.support.stack import Program, World, until, world
 

@@ -20,11 +20,11 @@ from app.retellai.client import RetellClient
 from app.retellai.types import Call, WebhookEvent
 from app.services.retellai.repository import Repository
 from dev.servers import serve
-from tests.api.test_service import Records, until
 from tests.support.databases import Databases
-from tests.support.databases import database_url as database_url
-from tests.support.databases import databases as databases
-from tests.support.engine import API_KEY, RETELL_KEY, Simulator, run_worker, settings_for
+from tests.support.engine import run_worker
+from tests.support.records import Records
+from tests.support.simulator import API_KEY, RETELL_KEY, Simulator, settings_for
+from tests.support.waiting import until
 
 NUMBER, FROM = "+14155550123", "+14155550100"
 CALL = {"to_number": NUMBER, "metadata": {"order": 42, "by": "shop"}}

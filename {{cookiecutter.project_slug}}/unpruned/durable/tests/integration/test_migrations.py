@@ -24,8 +24,7 @@ from app.services.calls.intent import PlaceCall
 from app.services.retellai.repository import Repository
 from dev.servers import serve
 from tests.support.databases import KINDS, Databases, Kind
-from tests.support.databases import databases as databases
-from tests.support.engine import Simulator, settings_for
+from tests.support.simulator import Simulator, settings_for
 
 NEWEST = "0001"
 

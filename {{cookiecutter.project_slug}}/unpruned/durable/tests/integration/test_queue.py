@@ -28,17 +28,11 @@ from app.retellai.types import Call, PhoneCallRequest, WebhookEvent
 from app.services.retellai.records.recordings import Recording
 from app.services.retellai.repository import Repository
 from dev.servers import bind, serve
-from tests.api.test_service import Records, until
-from tests.api.test_webhooks import event, send, signed
-from tests.support.engine import (
-    ADMIN_KEY,
-    API_KEY,
-    RETELL_KEY,
-    Simulator,
-    events,
-    run_worker,
-    settings_for,
-)
+from tests.support.engine import ADMIN_KEY, events, run_worker
+from tests.support.records import Records
+from tests.support.simulator import API_KEY, RETELL_KEY, Simulator, settings_for
+from tests.support.waiting import until
+from tests.support.webhooks import event, send, signed
 
 NUMBER = "+14155550123"
 CALL = {"to_number": NUMBER}

@@ -22,10 +22,6 @@ from app.services.calls.intent import Intent, PlaceCall, Settle, Wait
 from app.services.retellai.records.events import ClaimedEvent
 from app.services.retellai.repository import Repository
 from tests.support.databases import Databases
-from tests.support.databases import database_url as database_url
-from tests.support.databases import databases as databases
-from tests.support.databases import postgresql_url as postgresql_url
-from tests.support.databases import sqlite_url as sqlite_url
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")

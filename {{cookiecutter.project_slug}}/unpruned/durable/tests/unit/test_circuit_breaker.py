@@ -47,7 +47,7 @@ from app.retellai.errors import (
 from app.routes import engine, problems
 from app.services.retellai.outcomes import judge_retell
 from dev.servers import serve
-from tests.support.engine import RETELL_KEY, Simulator
+from tests.support.simulator import RETELL_KEY, Simulator
 
 FAILURES = 3
 RECOVERY = 10.0

@@ -2,32 +2,28 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
 
 import httpx
 import pytest
-from retell.lib.webhook_auth import symmetric
 
 from app import handlers
 from app.ports import CallGateway
 from app.retellai.types import Call, PhoneCallRequest
-from tests.api.test_placing_calls import CALL, KEY
-from tests.api.test_starting import STOPPED, environment, lines_until
-from tests.api.test_webhooks import event, send
-from tests.support.engine import RETELL_KEY, Simulator
-
-__all__ = ["environment"]
+from tests.support.processes import STOPPED, lines_until, start
+from tests.support.requests import CALL, KEY
+from tests.support.simulator import Simulator
+from tests.support.waiting import LIMIT_SECONDS, until
+from tests.support.webhooks import event, send, signed
 
 HANGS = """
-import asyncio
+import asyncio, pathlib
 from app import handlers
 from app.__main__ import main
 
 async def hang(call, retell):
+    pathlib.Path("began").touch()
     await asyncio.sleep(600)
 
 handlers.on_call_ended = hang
@@ -64,16 +60,14 @@ def test_a_handler_that_raises_makes_retell_send_again_until_it_succeeds(
 
     monkeypatch.setattr(handlers, "on_call_ended", fails_twice)
     simulator.change(webhook_retry_seconds=0.05)
-    call_id = app.post("/api/calls", json={"to_number": "+14155550123"}).json()["call_id"]
+    call_id = app.post("/api/calls", json=CALL).json()["call_id"]
 
-    deadline = time.monotonic() + 10
-    while len(tries) < 3 or ("call_analyzed", call_id) not in handled:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    time.sleep(0.1)
-    deliveries: list[dict[str, Any]] = simulator.control.get("deliveries").json()
-    statuses = [row["status"] for row in deliveries if row["event"] == "call_ended"]
-    assert statuses == [500, 500, 204]
+    def statuses() -> list[int | None]:
+        return [row["status"] for row in simulator.deliveries() if row["event"] == "call_ended"]
+
+    until(lambda: 204 in statuses(), what="a delivery that succeeds")
+    until(lambda: ("call_analyzed", call_id) in handled, what="the call's last event")
+    assert statuses() == [500, 500, 204]
     assert tries == [call_id] * 3
 
 
@@ -107,31 +101,21 @@ def test_whatever_a_handler_raises_retell_is_asked_to_send_again(
 
 
 def test_a_handler_that_hangs_cannot_keep_the_app_from_stopping(
-    environment: dict[str, str],
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", HANGS]
-    with subprocess.Popen(
-        command,
-        env=environment,
-        cwd=environment["PWD"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
+    with start(environment, "-c", HANGS) as process:
         *_, serving = lines_until(process, '"serving"')
         list(lines_until(process, "startup complete"))
         body = '{"event": "call_ended", "call": {"call_id": "call_1"}}'
-        signature = symmetric["sign"](body, RETELL_KEY, int(time.time() * 1000))
         url = f"http://127.0.0.1:{json.loads(serving)['port']}/webhooks/retell"
         with ThreadPoolExecutor(1) as pool:
-            headers = {"x-retell-signature": signature}
-            hanging = pool.submit(httpx.post, url, content=body, headers=headers, timeout=30)
-            while not hanging.running():
-                time.sleep(0.01)
-            time.sleep(0.3)
+            hanging = pool.submit(
+                httpx.post, url, content=body, headers=signed(body), timeout=LIMIT_SECONDS
+            )
+            until((tmp_path / "began").exists, what="the handler")
             process.send_signal(signal.SIGTERM)
             assert isinstance(hanging.exception(), httpx.HTTPError) or hanging.result().is_error
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=LIMIT_SECONDS)
 
     assert process.returncode in STOPPED
     assert "work_cut_off_at_shutdown" in output
