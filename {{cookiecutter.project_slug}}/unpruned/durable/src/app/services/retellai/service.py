@@ -109,7 +109,7 @@ class RetellService:
     async def create_web_call(self, request: WebCallRequest, idempotency_key: str) -> WebCall:
         """Register a web call; a repeated key gets the same answer.
 
-        An answer that is lost leaves an unused web call at Retell, which nobody hears: the next
+        An answer that is lost leaves an unused web call at Retell, which rings nowhere: the next
         request makes another one.
 
         Raises:
