@@ -235,6 +235,8 @@ def test_a_renamed_file_stays_in_its_layer(desk: Desk):
         (desk.project / path).write_bytes(new)
     said = desk.brought_back()
     assert f"renamed  {TREE}/base/src/app/retellai/caller.py" in said
+    renamed = "src/app/services/retellai/caller.py: src/app/services/retellai/client.py"
+    assert f"  variants/service-layer.yaml  {renamed}\n" in said
     assert SOURCE in desk.touched()
     assert f"  {TREE}/in-process/src/app/bootstrap.py:3: app.retellai.client" in said
     assert desk.baked_again() == files_of(desk.project)
