@@ -1,9 +1,9 @@
 """The owner's handlers in the chaos tests, and the process that runs with them.
 
 `python -m tests.support.chaos_handlers app` is `python -m app` with these handlers, and
-`python -m tests.support.chaos_handlers app.worker` is `python -m app.worker` with them. Each handler notes
-in a file that it was begun, which survives a SIGKILL, and writes a row into the table `effects`,
-which is committed with the event or not at all.
+`python -m tests.support.chaos_handlers app.worker` is `python -m app.worker` with them. Each
+handler notes in a file that it was begun, which survives a SIGKILL, and writes a row into the table
+`effects`, which is committed with the event or not at all.
 """
 
 import asyncio
