@@ -18,7 +18,8 @@ SERVICE_LAYER = (TOY / "variants" / "service-layer.yaml").read_text(encoding="ut
 
 def rows(text: str) -> list[Was]:
     """Return rows as a manifest has them, one a line."""
-    return [Was(*line.split(": "), number) for number, line in enumerate(text.split("\n"), 1)]
+    pairs = (line.split(": ") for line in text.split("\n"))
+    return [Was(now, before, 1) for now, before in pairs]
 
 
 def since(text: str, *base: str) -> dict[str, str]:
