@@ -81,13 +81,13 @@ def bring_back(
     """
     project, scope = find_project(path)
     recorded = read_record(template, project, layer)
-    with tempfile.TemporaryDirectory(prefix="bring-back-") as workshop:
-        old = take_template(template, recorded, workshop, same_tree=same_tree)
-        base = bake(old, recorded, os.path.join(workshop, "base"))
+    with tempfile.TemporaryDirectory(prefix="bring-back-") as work:
+        old = take_template(template, recorded, work, same_tree=same_tree)
+        base = bake(old, recorded, os.path.join(work, "base"))
         edited = read_project(project, base.files)
         edits = find_edits(base.files, edited, scope)
         changes = Sources(base, recorded, plan_of(template, recorded), layer).changes(edits, edited)
-        check_by_baking(base, changes, recorded, edited, workshop)
+        check_by_baking(base, changes, recorded, edited, work)
         written = merge_into_tree(template, old, changes)
     check_layouts(template, written)
     still_named = find_still_named(template, changes)
@@ -132,13 +132,13 @@ def read_record(template: str, project: str, layer: str | None) -> Record:
     return recorded
 
 
-def take_template(template: str, recorded: Record, workshop: str, *, same_tree: bool) -> str:
+def take_template(template: str, recorded: Record, work: str, *, same_tree: bool) -> str:
     """Return a copy of the template as it was when the project was baked.
 
     Raises:
         ProjectRefusedError: nobody knows what it was.
     """
-    older = os.path.join(workshop, "older")
+    older = os.path.join(work, "older")
     if take_out(template, recorded.commit, older):
         return older
     if not same_tree:
@@ -153,7 +153,7 @@ def take_template(template: str, recorded: Record, workshop: str, *, same_tree: 
             "tree since, so nothing was brought back.\nCommit the tree, bake again and make the "
             "changes there; or, if the tree is as it was then, say so: --same-tree"
         )
-    copy = os.path.join(workshop, "template")
+    copy = os.path.join(work, "template")
     os.mkdir(copy)
     for name in record.BAKED_FROM:
         old, new = os.path.join(template, name), os.path.join(copy, name)
@@ -178,14 +178,14 @@ def plan_of(template: str, recorded: Record) -> dict[str, str]:
 
 
 def check_by_baking(
-    base: Baked, changes: list[Change], recorded: Record, edited: Files, workshop: str
+    base: Baked, changes: list[Change], recorded: Record, edited: Files, work: str
 ) -> None:
     """Bake the tree with the changes, and compare that with the project.
 
     Raises:
         ProjectRefusedError: it would not be what the project is.
     """
-    template = os.path.join(workshop, "changed")
+    template = os.path.join(work, "changed")
     shutil.copytree(base.template, template)
     expected = {**base.files}
     for change in changes:
@@ -199,7 +199,7 @@ def check_by_baking(
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write(path, change.file)
     try:
-        baked = bake(template, recorded, os.path.join(workshop, "again")).files
+        baked = bake(template, recorded, os.path.join(work, "again")).files
     except BlueprintError as error:
         raise ProjectRefusedError(
             f"Nothing was brought back, because the tree could not be baked with it:\n{error}"

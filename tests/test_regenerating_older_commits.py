@@ -15,13 +15,14 @@ from typing import NamedTuple
 import pytest
 
 from blueprint.bake.arrange import list_files
-from blueprint.bake.layout import Layout, covers
-from blueprint.bake.manifest import Manifest, load
+from blueprint.bake.layout import Layout
+from blueprint.bake.manifest import Manifest, is_name, load
 from blueprint.merge.files import File
 from blueprint.merge.project import SAME_AFTER_RENAME, likeness_of
 from blueprint.regenerate.base import read_all
 from blueprint.regenerate.moves import Moves, Project
 from blueprint.rename.module_names import module_name
+from blueprint.rename.step import covers
 from tests.baking import (
     ROOT,
     TREE,
@@ -92,8 +93,8 @@ class Owner:
     def work(self) -> None:
         """Make the edits."""
         modules = {module_name(path): path for path in sorted(files(self.project))}
-        names = [row.before for row in self.manifest.was if row.is_name]
-        rows = [row.before for row in self.manifest.was if not row.is_name]
+        names = [row.before for row in self.manifest.was if is_name(row)]
+        rows = [row.before for row in self.manifest.was if not is_name(row)]
         moved = {path for path in modules.values() if any(covers(row, path) for row in rows)}
         split = {modules[name.rpartition(".")[0]] for name in names}
         for path in sorted(moved | split):

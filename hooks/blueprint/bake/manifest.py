@@ -1,4 +1,4 @@
-"""The manifests ``variants/<name>.yaml``: what a variant is, its layers, where files move.
+"""The manifests ``variants/<name>.yaml``: facts of a variant, its layers, its rows.
 
 They are YAML for their readers. The engine reads the small part of YAML that they use by itself,
 because importing PyYAML costs each bake 45 ms of about 700, and because every row then knows its
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import namedtuple
 
 from blueprint.errors import ManifestError
 
@@ -38,45 +39,16 @@ Entry = tuple[str, str, int]
 TRAILING_COMMENT = re.compile(r"\s+#.*$|\s+$")
 
 
-class Layer:
-    """A folder of the tree that the variant is made of."""
-
-    __slots__ = ("line", "name")
-
-    def __init__(self, name: str, line: int) -> None:
-        self.name = name
-        self.line = line
-
-
-class Placement:
-    """A file or, with final slashes, a folder and its home in the variant."""
-
-    __slots__ = ("destination", "line", "source")
-
-    def __init__(self, source: str, destination: str, line: int) -> None:
-        self.source = source
-        self.destination = destination
-        self.line = line
-
-
-class Was:
-    """A file, a folder or a name in a module, and what it was called in older projects."""
-
-    __slots__ = ("before", "line", "now")
-
-    def __init__(self, now: str, before: str, line: int) -> None:
-        self.now = now
-        self.before = before
-        self.line = line
-
-    @property
-    def is_name(self) -> bool:
-        """Whether it is a name in a module."""
-        return kind(self.now) == "name"
+# A folder of the tree that the variant is made of.
+Layer = namedtuple("Layer", ("name", "line"))
+# A file or, with final slashes, a folder of the tree, and its path in the variant.
+Placement = namedtuple("Placement", ("source", "destination", "line"))
+# A file, a folder or a name in a module, and what it was called in older projects.
+Was = namedtuple("Was", ("now", "before", "line"))
 
 
 class Manifest:
-    """One variant as its file tells it."""
+    """One variant, as its file describes it."""
 
     def __init__(self, file: str, texts: dict[str, str], sections: dict[str, list[Entry]]) -> None:
         self.file = file
@@ -208,8 +180,13 @@ def refuse_unless_alike(one: str, other: str, where: str) -> None:
         )
 
 
+def is_name(row: Was) -> bool:
+    """Return whether a row is about a name in a module."""
+    return kind(row.now) == "name"
+
+
 def kind(side: str) -> str:
-    """Return what one side of a row names."""
+    """Return the kind of thing that one side of a row names."""
     if side.endswith("/"):
         return "folder"
     return "name" if NAME_IN_MODULE.fullmatch(side) else "file"

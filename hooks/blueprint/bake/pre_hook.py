@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from blueprint import RECORD, TREE, WORKSHOP
+from blueprint import RECORD, TREE, WORK_FOLDER
 from blueprint.bake.answers import validate
 from blueprint.errors import BlueprintError, FolderNotEmptyError
 from blueprint.terminal import refuse, say
@@ -27,8 +27,8 @@ def main(template: str, answers: Mapping[str, Any]) -> int:
 
 
 def restore(project: str) -> None:
-    """Put right what an earlier run left that was cut short, before anything else is looked at."""
-    if not os.path.isdir(os.path.join(project, WORKSHOP)):
+    """Put right what an earlier run left that was cut short."""
+    if not os.path.isdir(os.path.join(project, WORK_FOLDER)):
         return
     from blueprint.regenerate.run import recover
 

@@ -1,4 +1,4 @@
-"""The record ``.blueprint.json``: from which answers, variant and commit a project was baked.
+"""The record ``.blueprint.json``: the answers, the variant and the commit of a bake.
 
 ``cookiecutter --replay-file .blueprint.json`` reads it. It holds every answer but the variant, so
 that exactly this one is asked again.
@@ -16,24 +16,22 @@ from blueprint.git import finish, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeGuard
-
-    from blueprint.git import Process
 
 RECORDED_ANSWERS = ("project_name", "project_slug", "description")
 
 # Always this name, never the path that was typed: every way of naming the template bakes the same.
 TEMPLATE_NAME = "gh:org/retell-blueprints"
 
-# What decides the bytes of a bake. A change here that is in no commit makes the commit unknown.
+# These decide the bytes of a bake. A change here that is in no commit makes the commit unknown.
 BAKED_FROM = ("cookiecutter.json", "hooks", "variants", TREE)
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Record:
-    """What a project tells of its making.
+    """The record of one project.
 
     Raises:
         KeyError: a part of it is missing.
@@ -106,47 +104,42 @@ def text_of(
     return f"{json.dumps(record, indent=2, ensure_ascii=False)}\n".encode()
 
 
-class TemplateCommit:
-    """The commit of the template; git, which is asked at once, works while others do."""
+def ask_commit(template: str, answers: Mapping[str, Any]) -> Callable[[], str | None]:
+    """Return a function that returns the commit of the template.
 
-    def __init__(self, template: str, answers: Mapping[str, Any]) -> None:
-        self._template = template
-        self._known = answers.get("_commit")  # cruft tells it
-        # A folder inside a work tree is no template's root; its commit would say nothing.
-        self._is_work_tree = os.path.exists(os.path.join(template, ".git"))
-        self._git: Process | None = None
-        if self._is_work_tree and not is_commit(self._known):
-            try:
-                asked = ("status", "--branch", "--porcelain=v2", "--", *BAKED_FROM)
-                self._git = start(template, *asked)
-            except ProjectRefusedError:
-                pass  # without git the commit is unknown
+    It is None if it is unknown, or if the template has changes beyond it. git is asked at once, and
+    works while others do.
+    """
+    known = answers.get("_commit")  # cruft tells it
+    if is_commit(known):
+        return lambda: known
+    # A folder inside a work tree is no template's root; its commit would say nothing.
+    if not os.path.exists(os.path.join(template, ".git")):
+        return lambda: commit_of_archive(template)
+    try:
+        asked = start(template, "status", "--branch", "--porcelain=v2", "--", *BAKED_FROM)
+    except ProjectRefusedError:
+        return lambda: None  # there is no git
+    return lambda: commit_of_work_tree(*finish(asked))
 
-    def get(self) -> str | None:
-        """Return the commit, or None when it is unknown or the template has changes beyond it."""
-        if is_commit(self._known):
-            return self._known
-        return self._from_git() if self._is_work_tree else self._from_archive()
 
-    def _from_git(self) -> str | None:
-        if self._git is None:
-            return None
-        code, printed, _ = finish(self._git)
-        lines = printed.decode(errors="replace").splitlines()
-        if code or any(not line.startswith("# ") for line in lines):
-            return None
-        commit = next((line[13:] for line in lines if line.startswith("# branch.oid ")), None)
-        return commit if is_commit(commit) else None
+def commit_of_work_tree(code: int, status: bytes, _: str) -> str | None:
+    """Return the commit of a work tree from git's status of it."""
+    lines = status.decode(errors="replace").splitlines()
+    if code or any(not line.startswith("# ") for line in lines):
+        return None
+    commit = next((line[13:] for line in lines if line.startswith("# branch.oid ")), None)
+    return commit if is_commit(commit) else None
 
-    def _from_archive(self) -> str | None:
-        """Read the file in which ``git archive`` (and so every zip of the forge) put the commit."""
-        try:
-            with open(os.path.join(self._template, ".git_archival.txt"), encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return None
-        commit = text.strip().removeprefix("node: ")
-        return commit if is_commit(commit) else None
+
+def commit_of_archive(template: str) -> str | None:
+    """Return the commit that ``git archive``, and so every zip of the forge, wrote into a file."""
+    try:
+        with open(os.path.join(template, ".git_archival.txt"), encoding="utf-8") as file:
+            commit = file.read().strip().removeprefix("node: ")
+    except FileNotFoundError:
+        return None
+    return commit if is_commit(commit) else None
 
 
 def is_commit(value: object) -> TypeGuard[str]:

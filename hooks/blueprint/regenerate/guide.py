@@ -17,9 +17,9 @@ def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:
     """Return the text of MIGRATION.md, in Markdown.
 
     Args:
-        done: what the merge did.
+        done: the run.
         between: the variants that are gone through, the new one last; empty for a newer template.
-        up: whether the new variant is the bigger one.
+        up: if the new variant is the bigger one.
     """
     merged = done.merged
     mark = " " if merged.conflicts else "x"
@@ -58,7 +58,7 @@ def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:
 
 
 def title(done: Regenerated) -> str:
-    """Return what happened, in one line."""
+    """Return the guide's title."""
     if done.old.name == done.new.name:
         return f"{done.new.title}: a newer template"
     return f"From the {done.old.title.lower()} to the {done.new.title.lower()}"

@@ -17,10 +17,11 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING, NamedTuple
 
-from blueprint.bake.layout import below, covers
+from blueprint.bake.layout import below
+from blueprint.bake.manifest import is_name
 from blueprint.merge.files import as_text
-from blueprint.rename.module_names import module_name, renames_by_project
-from blueprint.rename.rewrite import rewrite
+from blueprint.rename.module_names import module_name
+from blueprint.rename.step import Step, covers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from blueprint.bake.layout import Layout
     from blueprint.bake.manifest import Was
     from blueprint.merge.files import File
-    from blueprint.rename.module_names import Move, Renames
+    from blueprint.rename.module_names import Move
 
 
 class Project(NamedTuple):
@@ -36,52 +37,6 @@ class Project(NamedTuple):
 
     base: Mapping[str, File]
     paths: Iterable[str]
-
-
-class Step:
-    """One step of the way: files and folders with new paths, things with new names.
-
-    Args:
-        moves: each file or, with final slashes, folder that moves, and each file that stays though
-            its folder moves.
-        names: dotted names of things in modules, old and new.
-        paths: every file of the project.
-        left: the files in which nothing is renamed.
-    """
-
-    def __init__(
-        self,
-        moves: Iterable[Move],
-        names: Iterable[Move],
-        paths: Iterable[str],
-        left: Iterable[str] = (),
-    ) -> None:
-        # The longest row is the most precise one, so it wins.
-        self._moves = sorted(moves, key=lambda move: len(move[0]), reverse=True)
-        self._left = frozenset(left)
-        # A project inside this one has modules of its own, whoever put it there.
-        inner = {path: self.new_path(path) for path in paths if path.endswith("/pyproject.toml")}
-        self._projects = renames_by_project(self._moves, inner, names)
-
-    def new_path(self, path: str) -> str:
-        """Return the path that a file or folder gets."""
-        for old, new in self._moves:
-            if covers(old, path):
-                return new + path[len(old) :]
-        return path
-
-    def renames(self, path: str) -> tuple[str, Renames]:
-        """Return the project that a file is in, as its folder, and what is renamed in it."""
-        folder = next(folder for folder in self._projects if path.startswith(folder))
-        return folder, self._projects[folder]
-
-    def rewritten(self, text: str, path: str) -> str:
-        """Return a file's text with everything that is renamed called by its new name."""
-        folder, renames = self.renames(path)
-        if not renames or path in self._left or not renames.may_be_named_in(text):
-            return text
-        old, new = path.removeprefix(folder), self.new_path(path).removeprefix(folder)
-        return rewrite(renames, text, old, new)
 
 
 class Moves:
@@ -106,7 +61,7 @@ class Moves:
         tree = list(tree)
         # Files of the new variant that the project kept when it was that variant.
         kept = set(kept) - project.base.keys()
-        brought_back = Step(moves_since(new.manifest.was, kept), (), ())
+        brought_back = Step(moves_since(new.manifest.was, kept))
         moves = moves_since(old.manifest.was, project.base)
         moves += [(path, brought_back.new_path(path)) for path in kept]
         names = names_since(old.manifest.was, project.base)
@@ -159,7 +114,7 @@ def moves_since(rows: Iterable[Was], base: Iterable[str]) -> list[Move]:
     row moved may be moved on by another: a to b, then b to c.
     """
     now = {path: path for path in base}
-    waiting = sorted((row for row in rows if not row.is_name), key=lambda row: -len(row.before))
+    waiting = sorted((row for row in rows if not is_name(row)), key=lambda row: -len(row.before))
     folders: list[Move] = []
     while True:
         row = next((row for row in waiting if counts(row, now)), None)
@@ -170,7 +125,7 @@ def moves_since(rows: Iterable[Was], base: Iterable[str]) -> list[Move]:
         if row.before.endswith("/"):
             folders.append((row.before, row.now))
         now = {path: moved(row, new) for path, new in now.items()}
-    by_folder = Step(folders, (), ())
+    by_folder = Step(folders)
     return [*folders, *(move for move in now.items() if by_folder.new_path(move[0]) != move[1])]
 
 
@@ -188,7 +143,7 @@ def moved(row: Was, path: str) -> str:
 
 def names_since(rows: Iterable[Was], base: Mapping[str, File]) -> list[Move]:
     """Return the names in modules that a project of an older commit has under their old names."""
-    rows = [row for row in rows if row.is_name]
+    rows = [row for row in rows if is_name(row)]
     if not rows:
         return []
     files = {module_name(path): file for path, file in base.items()}
@@ -234,7 +189,7 @@ def between_variants(
     """Return the step from one variant to another of the present template."""
     before, after = homes(old, tree), homes(new, tree)
     folders = folder_moves(old, new, before.keys() & after.keys())
-    by_folder = Step(folders, (), ())
+    by_folder = Step(folders)
     # What only the old variant has stays where it is, also if the template has dropped it since.
     stays = {first.new_path(path): first.new_path(path) for path in project.base}
     files = {**stays, **{home: after.get(source, home) for source, home in before.items()}}

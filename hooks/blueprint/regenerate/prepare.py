@@ -12,7 +12,6 @@ from blueprint.errors import ProjectRefusedError
 from blueprint.regenerate import repository
 from blueprint.regenerate.advice import advice
 from blueprint.regenerate.base import is_newer
-from blueprint.regenerate.repository import NOT_OWN
 from blueprint.regenerate.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ COPY = "copy"
 def prepare(
     template: str, project: str, answers: Mapping[str, Any], variants: list[str]
 ) -> str | None:
-    """Look whether the project can be regenerated, and open the workshop.
+    """Look whether the project can be regenerated, and open the work folder.
 
     Returns:
-        what should be thought of before another variant is taken, if anything.
+        a warning that the chosen variant may not fit, if there is a reason for one.
 
     Raises:
         ProjectRefusedError: it cannot; the message says why and what to do. Nothing was changed.
@@ -37,22 +36,42 @@ def prepare(
     transaction = Transaction(project)
     transaction.open()
     try:
-        return look(template, project, answers, variants, transaction)
+        recorded = record.read(project)
+        refuse_unless_possible(template, project, answers, variants, recorded)
+        if repository.is_tracked(project):
+            repository.refuse_unless_committed(project)
+            same = answers["variant"] == recorded.variant
+            return None if same else advice(project, manifest.load(template, answers["variant"]))
+        with open(transaction.path(COPY), "w", encoding="utf-8") as file:
+            file.write(keep_copy(project, answers["variant"]))
     except BaseException:
         shutil.rmtree(transaction.folder)
         raise
+    return None
 
 
-def look(
+def refuse_unless_possible(
     template: str,
     project: str,
     answers: Mapping[str, Any],
     variants: list[str],
-    transaction: Transaction,
-) -> str | None:
-    """Look whether the project can be regenerated; see :func:`prepare`."""
-    recorded = record.read(project)
-    refuse_another_project(project, recorded, answers)
+    recorded: record.Record,
+) -> None:
+    """Refuse another project than the one that is meant, and one that nobody can bake anew.
+
+    Raises:
+        ProjectRefusedError: the message says why and what to do.
+    """
+    slug = recorded.answers["project_slug"]
+    if recorded.template != record.TEMPLATE_NAME:
+        raise ProjectRefusedError(
+            f"{project} was made by another template, {recorded.template}, so nothing was changed."
+        )
+    if slug != answers["project_slug"]:
+        raise ProjectRefusedError(
+            f"{project} holds another project, {slug}, so nothing was changed.\nTo regenerate that "
+            f"one, name its folder {slug} again; for a new project, choose another folder."
+        )
     if recorded.variant not in variants or is_newer(template, recorded.commit):
         raise ProjectRefusedError(
             f"{project} was made by a newer template than this one, so nothing was changed.\n"
@@ -65,38 +84,10 @@ def look(
             f"{project}/{RENDERED} is in the way, so nothing was changed.\nA bake whose hooks were "
             "refused leaves a folder of that name: delete it if it is that, else rename it."
         )
-    if repository.is_tracked(project):
-        repository.refuse_unless_committed(project)
-        same = answers["variant"] == recorded.variant
-        return None if same else advice(project, manifest.load(template, answers["variant"]))
-    copy = keep_copy(project, answers["variant"])
-    with open(transaction.path(COPY), "w", encoding="utf-8") as file:
-        file.write(copy)
-    return None
-
-
-def refuse_another_project(
-    project: str, recorded: record.Record, answers: Mapping[str, Any]
-) -> None:
-    """Refuse a folder that holds something else than the project that is meant.
-
-    Raises:
-        ProjectRefusedError: it was made by another template, or as another project.
-    """
-    slug = recorded.answers["project_slug"]
-    if recorded.template != record.TEMPLATE_NAME:
-        raise ProjectRefusedError(
-            f"{project} was made by another template, {recorded.template}, so nothing was changed."
-        )
-    if slug != answers["project_slug"]:
-        raise ProjectRefusedError(
-            f"{project} holds another project, {slug}, so nothing was changed.\nTo regenerate that "
-            f"one, name its folder {slug} again; for a new project, choose another folder."
-        )
 
 
 def refuse_wrong_folder(shell: str, project: str, answers: Mapping[str, Any]) -> None:
-    """Refuse when the shell is in a project that is meant, and that another folder is taken for.
+    """Refuse when the shell is in the project that is meant, and another folder would be written.
 
     So it is without ``-o ..``, and when the project's folder has another name than the project.
 
@@ -104,10 +95,8 @@ def refuse_wrong_folder(shell: str, project: str, answers: Mapping[str, Any]) ->
         ProjectRefusedError: the message says what to add or to rename.
     """
     shell, project = os.path.realpath(shell), os.path.realpath(project)
-    if shell == project:
-        return
     slug = record.read(shell).answers["project_slug"]
-    if slug != answers["project_slug"]:
+    if shell == project or slug != answers["project_slug"]:
         return
     if os.path.dirname(project) == shell:
         raise ProjectRefusedError(
@@ -124,13 +113,15 @@ def refuse_wrong_folder(shell: str, project: str, answers: Mapping[str, Any]) ->
 
 def keep_copy(project: str, variant: str) -> str:
     """Copy a project that is in no git repository, and return where the copy is."""
-    copy = copy_beside(project, variant)
+    number, copy = 1, f"{project}.before-{variant}"
+    while os.path.lexists(copy):
+        number += 1
+        copy = f"{project}.before-{variant}-{number}"
     unfinished = f"{copy}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        shutil.copytree(
-            project, unfinished, symlinks=True, ignore=lambda _, names: NOT_OWN & set(names)
-        )
+        not_own = shutil.ignore_patterns(*repository.NOT_OWN)
+        shutil.copytree(project, unfinished, symlinks=True, ignore=not_own)
         os.rename(unfinished, copy)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -138,15 +129,6 @@ def keep_copy(project: str, variant: str) -> str:
             f"{project} is in no git repository, and no copy of it could be kept at {copy}:\n"
             f"{error}\nNothing was changed. Make it a repository and commit it, or make room."
         ) from error
-    return copy
-
-
-def copy_beside(project: str, variant: str) -> str:
-    """Return the first free name for a copy of the project."""
-    number, copy = 1, f"{project}.before-{variant}"
-    while os.path.lexists(copy):
-        number += 1
-        copy = f"{project}.before-{variant}-{number}"
     return copy
 
 

@@ -1,4 +1,4 @@
-"""What git knows of a project, and what it is told of conflicts."""
+"""The git repository of a project: its files, its state, its conflicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 
-from blueprint import RENDERED, WORKSHOP
+from blueprint import RENDERED, WORK_FOLDER
 from blueprint.bake.arrange import LEFTOVERS
 from blueprint.errors import ProjectRefusedError
 from blueprint.git import git
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PLAIN, EXECUTABLE, LINK = "100644", "100755", "120000"
 
 # No file below these is the owner's to keep.
-NOT_OWN = LEFTOVERS | {RENDERED, WORKSHOP}
+NOT_OWN = LEFTOVERS | {RENDERED, WORK_FOLDER}
 
 # Files of git's own folder that are there while something is under way.
 UNDER_WAY = {
@@ -41,7 +41,7 @@ def split(listed: str) -> list[str]:
 
 
 def is_tracked(project: str) -> bool:
-    """Tell whether the project is in a git repository that has at least one file of it.
+    """Return whether the project is in a git repository that has at least one file of it.
 
     Raises:
         ProjectRefusedError: there is a repository, and git cannot read it.
@@ -111,19 +111,19 @@ def list_own(project: str) -> list[str]:
 
 
 def list_ignored(project: str) -> list[str]:
-    """Return what git ignores in the project, folders with a final slash, without leftovers."""
+    """Return the paths that git ignores, folders with a final slash, without leftovers."""
     asked = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     listed = split(git(project, *asked, "--", ".")) if is_tracked(project) else []
     return [path for path in listed if NOT_OWN.isdisjoint(path.split("/"))]
 
 
 def is_whole_repository(project: str) -> bool:
-    """Tell whether the project is a repository's top folder, not a part of a bigger one."""
+    """Return whether the project is a repository's top folder, not a part of a bigger one."""
     return not git(project, "rev-parse", "--show-prefix").strip()
 
 
 def mark_unmerged(project: str, conflicts: Iterable[Conflict]) -> None:
-    """Tell git which files are in conflict, with the three versions of each."""
+    """Mark in git the files that are in conflict, with the three versions of each."""
     conflicts = list(conflicts)
     if not conflicts:
         return

@@ -1,15 +1,15 @@
 """After rendering: merge the new variant into the project, in memory, and write it in one go.
 
 Three sets of files are merged. The *base* is the project as the template gave it, *ours* is what
-its owner made of it, *theirs* is the new variant. Base and ours are brought to the paths and names
-of the new variant first::
+its owner made of it, *theirs* is the new variant. Base and ours first get the paths and names of
+the new variant::
 
-    base    src/app/retellai/client.py     ours    src/app/retellai/client.py, edited
-      |     moved, names followed            |     moved, names followed
-      v                                      v
-    src/app/services/retellai/client.py    src/app/services/retellai/client.py, edited
-      |                                      |
-      +----> merged with theirs <------------+
+    base   src/app/retellai/client.py            ours   src/app/retellai/client.py, edited
+      |    moved, names followed                   |    moved, names followed
+      v                                            v
+    src/app/services/retellai/client.py          src/app/services/retellai/client.py, edited
+      |                                            |
+      +-------------> merged with theirs <---------+
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint import RENDERED
@@ -38,21 +39,21 @@ from blueprint.regenerate.transaction import Transaction
 from blueprint.regenerate.unresolved import find_unresolved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from blueprint.bake.manifest import Manifest
     from blueprint.merge.files import File
     from blueprint.merge.project import Merged
     from blueprint.regenerate.base import Base
-    from blueprint.regenerate.carry import Carried
+    from blueprint.regenerate.unresolved import Place
 
 STEPS = "MIGRATION.md"
 CRUFT = ".cruft.json"
 
 
 class Regenerated(NamedTuple):
-    """What was done, for the report."""
+    """A finished run, for the report."""
 
     old: Manifest
     new: Manifest
@@ -64,25 +65,16 @@ class Regenerated(NamedTuple):
     not_followed: list[str]
     """Places that name what is not there, as ``file:line: name``."""
     ignored: list[str]
-    """What git ignores in folders that moved: it stays behind."""
+    """Paths in folders that moved that git ignores: they stay behind."""
     warning: str
     copy: str | None
-    """Where the project is as it was, if it is in no git repository."""
+    """The folder with the project as it was, if it is in no git repository."""
     undo: str
     """The command that takes all of it back, if it is in one."""
 
 
-class Sides(NamedTuple):
-    """The three sides of the merge, in the new layout, and the way there."""
-
-    base: Carried
-    ours: Carried
-    theirs: dict[str, File]
-    moves: Moves
-
-
 def recover(project: str) -> bool:
-    """Put right what a run left that was cut short; tell whether the project was restored."""
+    """Put right what a run left that was cut short; return whether the project was restored."""
     transaction = Transaction(project)
     if not transaction.is_open:
         return False
@@ -100,118 +92,132 @@ def regenerate(template: str, project: str, given: Mapping[str, Any]) -> Regener
         OSError: the same.
     """
     transaction = Transaction(project)
-    rendered = os.path.join(project, RENDERED)
     try:
-        return merge_into(project, template, given, transaction)
+        return Run(template, project, given, transaction).run()
     finally:
         # Whatever happened: no folder of ours stays, unless it is needed to restore the project.
-        shutil.rmtree(rendered, ignore_errors=True)
+        shutil.rmtree(os.path.join(project, RENDERED), ignore_errors=True)
         if transaction.is_open:
             recover(project)
 
 
-def merge_into(
-    project: str, template: str, given: Mapping[str, Any], transaction: Transaction
-) -> Regenerated:
-    """Merge and write the project; see :func:`regenerate`."""
-    recorded = record.read(project)
-    template_commit = record.TemplateCommit(template, given)
-    answers = {**given, **answers_meant(template, given, recorded)}
-    old = Layout(manifest.load(template, recorded.variant))
-    new = Layout(manifest.load(template, answers["variant"]))
-    rendered = os.path.join(project, RENDERED)
-    tree = list_files(rendered)
-    commit = template_commit.get()
-    base = bake_base(template, commit, recorded, transaction.folder)
-    theirs = bake_new(template, answers, rendered, given, transaction.folder)
-
-    before = own_files(project)
-    own = {path: file for path, file in before.items() if path not in (record.RECORD, STEPS)}
-    moves = Moves(old, new, tree, Project(base.files, before), recorded.kept)
-    sides = Sides(
-        carry(base.files, moves, base.files), carry(own, moves, base.files), theirs, moves
-    )
-    present = present_bake(template, recorded, base, transaction.folder)
-    same_answers = answers_of(answers) == recorded.answers
-    kept = [moves.new_path(path) for path in recorded.kept]
-    merged = merge(
-        sides,
-        labels(old, new),
-        kept,
-        lambda path: same_answers and is_same_source(path, moves, base.files, present()),
-    )
-    result = merged.files
-    still_kept = result.keys() & {*kept, *merged.kept} - theirs.keys()
-    content = record.text_of(recorded.content, answers, commit, still_kept)
-    result[record.RECORD] = regular_mode(before[record.RECORD]), content
-    if CRUFT in result:
-        result[CRUFT] = with_answers(result[CRUFT], answers, commit)
-    done = Regenerated(
-        old=old.manifest,
-        new=new.manifest,
-        merged=merged,
-        moved={old: path for old, path in sides.ours.moved.items() if path in result},
-        followed=[path for path in sides.ours.followed if path not in sides.base.files],
-        not_followed=not_followed(result, sides, own),
-        ignored=[p for p in repository.list_ignored(project) if moves.new_path(p) != p],
-        warning=base.warning,
-        copy=kept_copy(transaction),
-        undo=undo_command(project),
-    )
-    write(project, template, before, done, transaction)
-    return done
-
-
-def own_files(project: str) -> dict[str, File]:
-    """Return every file of the project that is its owner's to keep, and the record."""
-    paths = (*repository.list_own(project), record.RECORD)
-    return {path: read(os.path.join(project, path)) for path in dict.fromkeys(paths)}
-
-
-def merge(
-    sides: Sides, labels: Labels, kept: list[str], same_in_both: Callable[[str], bool]
-) -> Merged:
-    """Merge the three sides.
+class Run:
+    """One run, in one project.
 
     Args:
-        sides: what is merged.
-        labels: the names of the sides, for conflict markers.
-        kept: the paths, in the new layout, of files that the project kept of other variants.
-        same_in_both: see :class:`Merger`.
+        template: the template's root.
+        project: the project's folder, with the rendered tree in it.
+        given: the answers that this was rendered from.
+        transaction: the run's work folder, which :mod:`blueprint.regenerate.prepare` opened.
     """
-    merger = Merger(labels, same_in_both)
-    # An edited file of another variant, left when that went: it is this very file.
-    again = {path: sides.theirs[path] for path in kept if path in sides.theirs}
-    merged = merger.merge({**again, **sides.base.files}, sides.ours.files, sides.theirs)
-    for path, file in sides.ours.strays.items():
-        merger.add(path, file)
-    return merged
 
+    def __init__(
+        self, template: str, project: str, given: Mapping[str, Any], transaction: Transaction
+    ) -> None:
+        self.template, self.project, self.given = template, project, given
+        self.transaction = transaction
+        self.rendered = os.path.join(project, RENDERED)
+        self.tree = list_files(self.rendered)
+        self.recorded = record.read(project)
+        self.commit = record.ask_commit(template, given)()
+        self.answers = {**given, **answers_meant(template, given, self.recorded)}
+        self.old = Layout(manifest.load(template, self.recorded.variant))
+        self.new = Layout(manifest.load(template, self.answers["variant"]))
 
-def write(
-    project: str,
-    template: str,
-    before: Mapping[str, File],
-    done: Regenerated,
-    transaction: Transaction,
-) -> None:
-    """Write the merged project with its guide, and tell git of the conflicts."""
-    result = done.merged.files
-    earlier = before.get(STEPS)
-    if earlier is not None:
-        result[STEPS] = earlier
-    changed = changes(before, result)
-    if changed.keys() - {record.RECORD} or done.old.name != done.new.name:
-        variants, up = way(template, done.old.name, done.new.name)
-        result[STEPS] = above_earlier(steps(done, variants, up=up), earlier)
+    def run(self) -> Regenerated:
+        """Merge, write, and return what was done."""
+        work = self.transaction.folder
+        base = bake_base(self.template, self.commit, self.recorded, work)
+        theirs = bake_new(self.template, self.answers, self.rendered, self.given, work)
+        paths = {*repository.list_own(self.project), record.RECORD}
+        before = {path: read(os.path.join(self.project, path)) for path in sorted(paths)}
+        own = {path: file for path, file in before.items() if path not in (record.RECORD, STEPS)}
+        project = Project(base.files, before)
+        moves = Moves(self.old, self.new, self.tree, project, self.recorded.kept)
+        old, ours = carry(base.files, moves, base.files), carry(own, moves, base.files)
+
+        merger = Merger(labels(self.old, self.new), self.same_in_both(base, moves))
+        # An edited file of another variant, left when that went: it is this very file.
+        kept = [moves.new_path(path) for path in self.recorded.kept]
+        again = {path: theirs[path] for path in kept if path in theirs}
+        merged = merger.merge({**again, **old.files}, ours.files, theirs)
+        for path, file in ours.strays.items():
+            merger.add(path, file)
+        result = merged.files
+        self.write_records(result, before, result.keys() & {*kept, *merged.kept} - theirs.keys())
+
+        back = {new: old for old, new in ours.moved.items()}
+        stale = find_stale_names(result, ours, old, theirs, moves)
+        unresolved = find_unresolved(result, theirs, own, back, moves.new_name)
+        ignored = repository.list_ignored(self.project)
+        done = Regenerated(
+            old=self.old.manifest,
+            new=self.new.manifest,
+            merged=merged,
+            moved={old: new for old, new in ours.moved.items() if new in result},
+            followed=[path for path in ours.followed if path not in old.files],
+            not_followed=each_line_once(unresolved, stale),
+            ignored=[path for path in ignored if moves.new_path(path) != path],
+            warning=base.warning,
+            copy=kept_copy(self.transaction),
+            undo=undo_command(self.project),
+        )
+        self.write(before, done)
+        return done
+
+    def same_in_both(self, base: Base, moves: Moves) -> Callable[[str], bool]:
+        """Return a function that tells of a new path whether both variants have one file there.
+
+        It comes from one source then, which is unchanged in time: so the two differ in nothing but
+        the names of what moved, which the owner's version follows too.
+        """
+        since = moves.steps[0]
+        by_home = {since.new_path(path): path for path in base.files}
+
+        @cache
+        def present() -> Mapping[str, File]:
+            # Only a conflict asks for it.
+            folder = os.path.join(self.transaction.folder, "present")
+            again = (self.template, self.recorded.answers, self.recorded.variant, folder)
+            return base.files if base.is_present else bake(*again)
+
+        def is_same(path: str) -> bool:
+            home = moves.homes.get(path, "")
+            before = by_home.get(home, "")
+            text = as_text(base.files[before]) if before else None
+            if text is None or answers_of(self.answers) != self.recorded.answers:
+                return False
+            return home in present() and since.rewritten(text, before) == as_text(present()[home])
+
+        return is_same
+
+    def write_records(
+        self, result: dict[str, File], before: Mapping[str, File], kept: Iterable[str]
+    ) -> None:
+        """Put the new record into the merged project, and cruft's if there is one."""
+        content = record.text_of(self.recorded.content, self.answers, self.commit, kept)
+        result[record.RECORD] = regular_mode(before[record.RECORD]), content
+        if CRUFT in result:
+            result[CRUFT] = with_answers(result[CRUFT], self.answers, self.commit)
+
+    def write(self, before: Mapping[str, File], done: Regenerated) -> None:
+        """Write the merged project with its guide, and tell git of the conflicts."""
+        result = done.merged.files
+        earlier = before.get(STEPS)
+        if earlier is not None:
+            result[STEPS] = earlier
         changed = changes(before, result)
-    refuse_to_overwrite(project, [path for path in changed if path not in before])
-    conflicts = done.merged.conflicts if done.undo else []
-    transaction.apply(
-        changed,
-        [conflict.path for conflict in conflicts],
-        lambda: repository.mark_unmerged(project, conflicts),
-    )
+        if changed.keys() - {record.RECORD} or done.old.name != done.new.name:
+            variants, up = way(self.template, done.old.name, done.new.name)
+            result[STEPS] = above_earlier(steps(done, variants, up=up), earlier)
+            changed = changes(before, result)
+        refuse_to_overwrite(self.project, [path for path in changed if path not in before])
+        conflicts = done.merged.conflicts if done.undo else []
+        self.transaction.apply(
+            changed,
+            [conflict.path for conflict in conflicts],
+            lambda: repository.mark_unmerged(self.project, conflicts),
+        )
 
 
 def answers_meant(
@@ -240,17 +246,14 @@ def way(template: str, old: str, new: str) -> tuple[list[Manifest], bool]:
 
 def labels(old: Layout, new: Layout) -> Labels:
     """Return the names of the three sides in conflict markers: those of the variants."""
-    name = new.manifest.name
-    same = old.manifest.name == name
-    return Labels(
-        old.manifest.name, f"yours ({old.manifest.name})", f"{name} (newer)" if same else name
-    )
+    before, after = old.manifest.name, new.manifest.name
+    return Labels(before, f"yours ({before})", f"{after} (newer)" if before == after else after)
 
 
 def undo_command(project: str) -> str:
     """Return the command that takes back everything since the last commit, in the project alone.
 
-    The empty string if the project is in no git repository.
+    It is empty if the project is in no git repository.
     """
     if not repository.is_tracked(project):
         return ""
@@ -259,47 +262,11 @@ def undo_command(project: str) -> str:
     return "git reset -q -- . && git checkout -- . && git clean -fd -- ."
 
 
-def present_bake(
-    template: str, recorded: record.Record, base: Base, work: str
-) -> Callable[[], Mapping[str, File]]:
-    """Return a function that returns the project's variant as the present template bakes it.
-
-    It bakes when it is first called: only a conflict asks for it.
-    """
-    baked: list[Mapping[str, File]] = [base.files] if base.is_present else []
-
-    def files() -> Mapping[str, File]:
-        if not baked:
-            folder = os.path.join(work, "present")
-            baked.append(bake(template, recorded.answers, recorded.variant, folder))
-        return baked[0]
-
-    return files
-
-
-def is_same_source(
-    path: str, moves: Moves, base: Mapping[str, File], present: Mapping[str, File]
-) -> bool:
-    """Return whether both variants have the file at `path` from one source, unchanged in time.
-
-    Then they differ in nothing but the names of what moved, which the owner's version follows too.
-    """
-    old, since = moves.homes.get(path), moves.steps[0]
-    before = next((one for one in base if since.new_path(one) == old), None)
-    if old is None or before is None or old not in present:
-        return False
-    text = as_text(base[before])
-    return text is not None and since.rewritten(text, before) == as_text(present[old])
-
-
-def not_followed(result: Mapping[str, File], sides: Sides, before: Mapping[str, File]) -> list[str]:
-    """Return the places that name what is not there, each once, as ``file:line: name``."""
-    back = {new: old for old, new in sides.ours.moved.items()}
-    found = find_unresolved(result, sides.theirs, before, back, sides.moves.new_name)
-    lines = {place[:2] for place in found}
-    stale = find_stale_names(result, sides.ours, sides.base, sides.theirs, sides.moves)
-    found += [place for place in stale if place[:2] not in lines]
-    return [str(place) for place in sorted(found)]
+def each_line_once(unresolved: list[Place], stale: list[Place]) -> list[str]:
+    """Return places as ``file:line: name``; a line that imports it needs no second row."""
+    lines = {place[:2] for place in unresolved}
+    stale = [place for place in stale if place[:2] not in lines]
+    return [str(place) for place in sorted([*unresolved, *stale])]
 
 
 def with_answers(file: File, answers: Mapping[str, Any], commit: str | None) -> File:

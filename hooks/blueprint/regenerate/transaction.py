@@ -1,8 +1,11 @@
-"""Changing many files of a project at once: all of them, or, whatever happens, none.
+"""Changes of many files of a project: all of them are made, or, whatever happens, none.
 
-Everything is prepared in one folder of the project. The journal in it names each change before the
-first is made; the changes are renames. While there is a journal, the next run takes all of them
-back; once it is renamed, all of them hold, and only tidying is left.
+Everything is prepared in one folder of the project, the work folder. A journal in it names each
+change before the first is made; the changes are renames::
+
+    journal.json        the changes are under way: the next run takes all of them back
+    done.json           all of them are made: the next run removes what is left over
+    neither             nothing was changed yet: the next run removes the work folder
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import os
 import shutil
 
-from blueprint import WORKSHOP
+from blueprint import WORK_FOLDER
 from blueprint.errors import ProjectRefusedError
 from blueprint.regenerate.files import above, digest, read, remove_if_empty, writable, write
 
@@ -29,19 +32,19 @@ RUNNER = "pid"
 
 
 class Transaction:
-    """The workshop of one run in the project at `project`."""
+    """The work folder of one run in the project at `project`."""
 
     def __init__(self, project: str) -> None:
         self.project = project
-        self.folder = os.path.join(project, WORKSHOP)
+        self.folder = os.path.join(project, WORK_FOLDER)
 
     @property
     def is_open(self) -> bool:
-        """Whether a run is under way, or ended before its time."""
+        """Return whether a run is under way, or ended before its time."""
         return os.path.isdir(self.folder)
 
     def open(self) -> None:
-        """Make the workshop, invisible to git.
+        """Make the work folder, invisible to git.
 
         Raises:
             ProjectRefusedError: another run has just made it, or nobody may write there.
@@ -64,7 +67,7 @@ class Transaction:
             file.write("*\n")
 
     def path(self, *names: str) -> str:
-        """Return a path in the workshop."""
+        """Return a path in the work folder."""
         return os.path.join(self.folder, *names)
 
     def refuse_if_alive(self) -> None:
@@ -86,7 +89,7 @@ class Transaction:
             )
 
     def recover(self, reset_index: Callable[[list[str]], None]) -> bool:
-        """End a run that was cut short, or take it back; tell whether it was taken back.
+        """End a run that was cut short, or take it back; return whether it was taken back.
 
         Args:
             reset_index: makes git forget that the given paths were unmerged.
@@ -108,7 +111,7 @@ class Transaction:
         unmerged: Iterable[str],
         mark_unmerged: Callable[[], None],
     ) -> None:
-        """Make the changes, all or none, and close the workshop.
+        """Make the changes, all or none, and remove the work folder.
 
         Args:
             changes: the new state of each file that changes; None removes it.

@@ -75,7 +75,7 @@ class Renames:
         return name if is_thing else self.module(name)
 
     def may_be_named_in(self, text: str) -> bool:
-        """Tell, quickly, whether a formatted file can name anything that moved. Most do not."""
+        """Return, quickly, whether a formatted file can name anything that moved; most do not."""
         if "from ." in text or any(name in text for name in self._spelt_out):
             return True
         return any(

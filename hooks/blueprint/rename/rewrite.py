@@ -89,7 +89,7 @@ def stale_names(
 
 
 def is_python(path: str) -> bool:
-    """Tell whether a file is Python source."""
+    """Return whether a file is Python source."""
     return path.endswith((".py", ".pyi"))
 
 
