@@ -13,13 +13,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 # The engine is imported as the hooks import it, and nothing is left in its folders.
-sys.path.insert(0, str(ROOT / "hooks"))
+sys.path[:0] = [str(ROOT), str(ROOT / "hooks")]
 sys.dont_write_bytecode = True
 
 from blueprint import TREE  # noqa: E402
-from blueprint.bring_back.run import Done, bring_back  # noqa: E402
-from blueprint.bring_back.sources import Change, variants_with  # noqa: E402
+from blueprint.bake.layout import Layout  # noqa: E402
 from blueprint.errors import BlueprintError  # noqa: E402
+from bringing_back.run import Done, bring_back  # noqa: E402
+from bringing_back.sources import Change, variants_of, variants_with  # noqa: E402
 
 
 def main() -> int:
@@ -56,6 +57,9 @@ def summary(done: Done, *, dry_run: bool) -> str:
     if done.still_named:
         lines += ["Still named in the tree, though it is gone or has another name:", ""]
         lines += [*(f"  {place}" for place in done.still_named), ""]
+    if known := was_rows(done):
+        lines += ["Older projects know it by its old name. For these to follow it, add to was:"]
+        lines += ["", *(f"  {row}" for row in known), ""]
     if dry_run:
         return "\n".join([*lines, "Nothing was written. Without --dry-run it is."])
     return "\n".join([*lines, "Look at it, then test it:", "", "  git diff", "  uv run pytest"])
@@ -73,6 +77,18 @@ def rows(done: Done) -> list[str]:
         found.append(f"  {word(change):8} {path}{shared}")
     sets = [path for path in done.written if not path.startswith(f"{TREE}/")]
     return [*found, *(f"  updated  {path}" for path in sets)]
+
+
+def was_rows(done: Done) -> list[str]:
+    """Return the manifest and the row for each renamed file, in each variant that has it."""
+    renamed = [change for change in done.changes if word(change) == "renamed"]
+    return [
+        f"{variant.file}  {layout.destination(change.source)}: {before}"
+        for variant in variants_of(str(ROOT))
+        for layout in (Layout(variant),)
+        for change in renamed
+        if (before := layout.destination(change.old_source)) is not None
+    ]
 
 
 def word(change: Change) -> str:

@@ -34,7 +34,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "hooks")]
 from blueprint import TREE  # noqa: E402
 from blueprint.bake import manifest  # noqa: E402
 from blueprint.bake.arrange import LEFTOVERS, list_files  # noqa: E402
-from blueprint.bake.layout import Layout, covers  # noqa: E402
+from blueprint.bake.layout import Layout  # noqa: E402
+from blueprint.rename.step import covers  # noqa: E402
 from tests.baking import Cook, commit_all, git, record_of, three_variants  # noqa: E402
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OLD, NEW = "monolith", "service-layer"
-WORKSHOP = ".blueprint-regenerating"
+WORK_FOLDER = ".blueprint-regenerating"
 OWN_FILES = 150
 
 
@@ -155,13 +155,13 @@ def fresh(folder: Path, name: str, project: Path) -> Cook:
 
 def timed(kitchen: Kitchen, cook: Cook) -> tuple[float, float, float]:
     """Regenerate; return the seconds in all, of changing files, and of tidying up."""
-    workshop = cook.out / kitchen.slug / WORKSHOP
+    work_folder = cook.out / kitchen.slug / WORK_FOLDER
     begin = time.perf_counter()
     process = start(kitchen, cook)
     journal = done = 0.0
     while process.poll() is None:
-        journal = journal or (time.perf_counter() if (workshop / "journal.json").exists() else 0)
-        done = done or (time.perf_counter() if (workshop / "done.json").exists() else 0)
+        journal = journal or (time.perf_counter() if (work_folder / "journal.json").exists() else 0)
+        done = done or (time.perf_counter() if (work_folder / "done.json").exists() else 0)
     end = time.perf_counter()
     if process.returncode:
         raise RuntimeError(f"regenerating failed: {process.returncode}")
@@ -200,7 +200,7 @@ def wait_for(
         "changing": ("journal.json", scene.changing),
         "tidying": ("done.json", scene.tidying),
     }[phase]
-    while process.poll() is None and not (project / WORKSHOP / sign).exists():
+    while process.poll() is None and not (project / WORK_FOLDER / sign).exists():
         pass
     until = time.perf_counter() + part * lasts
     while process.poll() is None and time.perf_counter() < until:

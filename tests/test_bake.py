@@ -31,7 +31,9 @@ from tests.baking import (
 )
 
 # Where a project may speak of the tool that made it: its record, and where it says how to go on.
-MAY_NAME_COOKIECUTTER = {".blueprint.json", "README.md", "dev/fit.py", "tests/integration/test_fit.py"}
+MAY_NAME_COOKIECUTTER = {
+    *(".blueprint.json", "README.md", "dev/fit.py", "tests/integration/test_fit.py"),
+}
 TEMPLATE_TEXT = re.compile(rb"\{\{\s*cookiecutter|\{%|\{#|\{\{cookiecutter")
 
 # Made by tools in a project that is used.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from blueprint.bring_back.edited_lines import carry_edits
+from bringing_back.edited_lines import carry_edits
 from tests.baking import ROOT, TREE, Cook, Entry, commit_all, git, run, snapshot
 from tests.regenerating import edit, write
 
@@ -80,6 +80,11 @@ def files_of(project: Path) -> dict[str, Entry]:
 def toy_template(own_history: Path) -> Path:
     """The toy with the command and with lists of its files, committed."""
     shutil.copy(ROOT / "bring_back.py", own_history)
+    shutil.copytree(
+        ROOT / "bringing_back",
+        own_history / "bringing_back",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (own_history / "tests" / "expected").mkdir(parents=True)
     for variant in ("monolith", "service-layer"):
         listed = own_history / "tests" / "expected" / f"{variant}.txt"
@@ -235,6 +240,8 @@ def test_a_renamed_file_stays_in_its_layer(desk: Desk):
         (desk.project / path).write_bytes(new)
     said = desk.brought_back()
     assert f"renamed  {TREE}/base/src/app/retellai/caller.py" in said
+    renamed = "src/app/services/retellai/caller.py: src/app/services/retellai/client.py"
+    assert f"  variants/service-layer.yaml  {renamed}\n" in said
     assert SOURCE in desk.touched()
     assert f"  {TREE}/in-process/src/app/bootstrap.py:3: app.retellai.client" in said
     assert desk.baked_again() == files_of(desk.project)

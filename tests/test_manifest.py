@@ -33,10 +33,11 @@ def test_a_manifest_means_to_the_engine_what_it_means_to_a_yaml_library(path: Pa
         "fits": ours.fits,
         "layers": [layer.name for layer in ours.layers],
         "place": {row.source: row.destination for row in ours.place},
+        "was": {row.now: row.before for row in ours.was},
         "steps": list(ours.steps),
         "left_going_up": list(ours.left_going_up),
         "left_going_down": list(ours.left_going_down),
-    } == {"left_going_up": [], "left_going_down": [], **theirs}
+    } == {"was": {}, "left_going_up": [], "left_going_down": [], **theirs}
 
 
 def test_each_row_knows_its_line():

@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 
 import pytest
+from cookiecutter.generate import is_copy_only_path
 
 from blueprint import RENDERED
 from blueprint.bake.arrange import list_files
 from blueprint.bake.layout import Layout
 from blueprint.bake.manifest import Manifest, load
-from blueprint.regenerate.base import is_copied
-from blueprint.regenerate.transaction import above
+from blueprint.regenerate.files import above
 from tests.baking import ROOT, TREE, VARIANTS, source
 
 QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
@@ -120,7 +120,13 @@ def test_every_question_has_a_readable_label_and_the_variant_comes_last():
 
 def pattern_matches(path: str) -> bool:
     """Tell whether cookiecutter would copy `path` without rendering it."""
-    return is_copied(f"{RENDERED}/{path}", QUESTIONS["_copy_without_render"])
+    return is_copied(f"{RENDERED}/{path}")
+
+
+def is_copied(path: str) -> bool:
+    """Tell whether cookiecutter copies a file or folder of a project as it is."""
+    context = {"cookiecutter": QUESTIONS}
+    return any(is_copy_only_path(one, context) for one in (*above(path), path))
 
 
 def test_only_files_that_need_the_name_are_rendered():
@@ -134,10 +140,9 @@ def test_only_files_that_need_the_name_are_rendered():
 
 def test_a_folder_that_is_copied_whole_is_in_the_folder_that_is_rendered_to():
     # Cookiecutter removes a matching folder before it copies: there, nobody has files.
-    patterns = QUESTIONS["_copy_without_render"]
     homes = {home for name in VARIANTS for home in homes_of(name)}
     folders = {RENDERED, ".git", *(folder for home in homes for folder in above(home))}
-    assert {path for path in folders if is_copied(path, patterns)} == set()
+    assert {path for path in folders if is_copied(path)} == set()
 
 
 def test_no_name_in_the_tree_needs_rendering():

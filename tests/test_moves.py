@@ -7,16 +7,18 @@ import pytest
 from blueprint.bake.arrange import list_files
 from blueprint.bake.layout import Layout
 from blueprint.bake.manifest import load
-from blueprint.rename.moves import Moves
+from blueprint.regenerate.moves import Moves, Project
 from tests.baking import ROOT, TREE
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"
 TOY_FILES = list_files(str(TOY / TREE))
+PLAIN = (0o644, b"")
 
 
 def moves(old: str, new: str) -> Moves:
     before, after = (Layout(load(str(TOY), name)) for name in (old, new))
-    return Moves(before, after, TOY_FILES, TOY_FILES)
+    homes = before.plan(TOY_FILES).values()
+    return Moves(before, after, TOY_FILES, Project(dict.fromkeys(homes, PLAIN), homes))
 
 
 @pytest.mark.parametrize(
@@ -70,23 +72,28 @@ def test_a_file_goes_where_the_template_has_it_or_its_folder(
 @pytest.mark.parametrize("new", ["monolith", "service-layer", "microservice"])
 def test_the_way_there_and_back_ends_where_it_began(old: str, new: str):
     there, back = moves(old, new), moves(new, old)
-    shared = set(there.sources) - there.dropped
+    shared = there.homes
     assert shared
-    for home in shared:
-        assert there.new_path(back.new_path(home)) == home
+    for new_home, old_home in shared.items():
+        assert there.new_path(old_home) == new_home
+        assert back.new_path(new_home) == old_home
     mine = ["src/app/retellai/mine.py", "src/app/services/mine.py", "mine/x.py"]
     homes = [there.new_path(path) for path in mine]
     assert len(set(homes)) == len(mine)
 
 
 def test_names_of_modules_are_followed_in_the_new_layout():
-    found = moves("monolith", "microservice").renames("src/app/mine.py")
-    assert found is not None
-    folder, renames = found
-    assert folder == ""
-    assert renames.module("app.retellai.client") == "app.infrastructure.retellai.client"
-    assert renames.module("app.retellai.types.Call") == "app.retellai.types.Call"
+    found = moves("monolith", "microservice")
+    for old, new in (
+        ("app.retellai.client", "app.infrastructure.retellai.client"),
+        ("app.retellai.types.Call", "app.retellai.types.Call"),
+    ):
+        assert found.new_name(old, "src/app/mine.py") == new
+        assert found.rewritten(f"import {old}\n", "src/app/mine.py") == f"import {new}\n"
 
 
 def test_a_readme_that_was_written_for_its_variant_is_not_rewritten():
-    assert moves("monolith", "service-layer").renames("README.md") is None
+    found = moves("monolith", "service-layer")
+    text = "See `src/app/retellai/client.py`.\n"
+    assert found.rewritten(text, "README.md") == text
+    assert found.rewritten(text, "docs/mine.md") != text

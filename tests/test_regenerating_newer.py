@@ -38,7 +38,7 @@ def newer(template: Path) -> str:
         template,
         "variants/service-layer.yaml",
         "\nsteps:",
-        "  src/app/queue/: src/app/jobs/\n\nsteps:",
+        "  src/app/queue/: src/app/jobs/\n\nwas:\n  src/app/jobs/: src/app/queue/\n\nsteps:",
     )
     write(template, {f"{TREE}/base/dev/new.py": "NEW = 1\n"})
     (template / TREE / "base/dev/windows.py").unlink()

@@ -1,4 +1,4 @@
-"""The engine behind the hooks: what to keep, where it lives, what is recorded.
+"""The engine behind the hooks: it makes a project of the tree, and regenerates one.
 
 Cookiecutter's own interpreter runs it (Python 3.10 or newer) with nothing but the standard library.
 Every bake pays for its imports, and plain cookiecutter takes about 500 ms. So the slow ones are
@@ -14,7 +14,7 @@ RENDERED = "unpruned"
 TREE = "{{cookiecutter.project_slug}}/" + RENDERED
 
 # The folder of a run that regenerates a project, in that project. Git does not see it.
-WORKSHOP = ".blueprint-regenerating"
+WORK_FOLDER = ".blueprint-regenerating"
 
-# What tells how a project was made, in its folder.
+# The file in a project that tells how it was made.
 RECORD = ".blueprint.json"

@@ -1,4 +1,4 @@
-"""What the engine refuses to do. The text of each error is the whole message for the person."""
+"""Refusals of the engine. The text of each is the whole message for its user."""
 
 
 class BlueprintError(Exception):
@@ -10,7 +10,7 @@ class AnswersRefusedError(BlueprintError):
 
 
 class FolderNotEmptyError(BlueprintError):
-    """The target folder holds files that belong to somebody."""
+    """The target folder holds files that are no project of this template."""
 
 
 class ProjectRefusedError(BlueprintError):

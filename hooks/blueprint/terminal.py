@@ -1,4 +1,4 @@
-"""Saying something on a terminal of whatever encoding."""
+"""Messages on a terminal of whatever encoding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def say(text: str) -> None:
 def show(text: str, stream: TextIO | None) -> None:
     """Print `text` on `stream`; characters that it cannot show are escaped.
 
-    Nothing fails because nobody reads it (a closed stream, a pipe that ended).
+    A closed stream, or a pipe that ended, is no failure.
     """
     if stream is None:
         return

@@ -1,4 +1,4 @@
-"""The answers: which ones can be baked, and what is wrong with those that cannot."""
+"""The answers: validated before a file is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # A slug that is no plain folder name would make cookiecutter create folders before the first hook
-# can speak. cookiecutter.json puts this name in its place and keeps the answer as given here.
+# runs. cookiecutter.json puts this name in its place and keeps the answer as given here.
 REFUSED_SLUG = "project-slug-was-refused"
 SLUG_AS_ANSWERED = "__slug_as_answered"
 
@@ -65,7 +65,7 @@ def validate(answers: Mapping[str, Any], variants: Iterable[str], pyproject: str
 
 
 def text_problem(value: object, longest: int) -> str | None:
-    """Say why `value` cannot be a name or a description of at most `longest` characters."""
+    """Return why `value` cannot be a name or a description of at most `longest` characters."""
     if not isinstance(value, str):
         return "it must be text"
     if len(value) > longest:
@@ -81,7 +81,7 @@ def text_problem(value: object, longest: int) -> str | None:
 
 
 def slug_problem(value: object, pyproject: str) -> str | None:
-    """Say why `value` cannot be the folder's and the package's name."""
+    """Return why `value` cannot be the folder's and the package's name."""
     if not isinstance(value, str):
         return "it must be text"
     if len(value) > LONGEST_SLUG:
@@ -96,7 +96,7 @@ def slug_problem(value: object, pyproject: str) -> str | None:
 
 
 def variant_problem(value: object, variants: Iterable[str]) -> str | None:
-    """Say why `value` is no variant."""
+    """Return why `value` is no variant."""
     names = sorted(variants)
     return None if value in names else f"choose one of: {', '.join(names)}"
 

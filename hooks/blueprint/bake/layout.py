@@ -1,8 +1,11 @@
-"""Which layers of the tree a variant is made of, and where each of their files lives."""
+"""The layout of a variant: its layers of the tree, and the path of each of their files."""
 
 from __future__ import annotations
 
+from blueprint.bake.manifest import is_name
 from blueprint.errors import LayoutError
+from blueprint.rename.module_names import module_name
+from blueprint.rename.step import Step, covers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +13,7 @@ if TYPE_CHECKING:
 
     from blueprint.bake.manifest import Manifest
 
-# What the tree says when hooks were refused and nobody pruned it. They are in no layer.
+# Notices for a bake whose hooks were refused. They are in no layer.
 NOT_PRUNED_NOTICES = ("README.md", "app.py")
 
 
@@ -19,19 +22,13 @@ def below(path: str) -> str:
     return path.partition("/")[2]
 
 
-def covers(row: str, path: str) -> bool:
-    """Tell whether a row names `path` itself or, with a final slash, a folder above it."""
-    return path.startswith(row) if row.endswith("/") else path == row
-
-
 class Layout:
     """One variant's arrangement of the tree, as its manifest declares it."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
         self._layers = tuple(f"{layer.name}/" for layer in manifest.layers)
-        # The longest row is the most precise one, so it wins.
-        self._place = sorted(manifest.place, key=lambda row: len(row.source), reverse=True)
+        self._place = Step((row.source, row.destination) for row in manifest.place)
 
     def destination(self, path: str) -> str | None:
         """Return where the tree's file lives; None if it is in no layer of the variant."""
@@ -39,10 +36,7 @@ class Layout:
 
     def home(self, path: str) -> str:
         """Return where a file or folder lives whose path below its layer is `path`."""
-        for row in self._place:
-            if covers(row.source, path):
-                return row.destination + path[len(row.source) :]
-        return path
+        return self._place.new_path(path)
 
     def plan(self, paths: Iterable[str]) -> dict[str, str]:
         """Return where each file of the variant's layers goes.
@@ -58,6 +52,7 @@ class Layout:
         plan = {path: home for path in paths if (home := self.destination(path)) is not None}
         problems = [
             *self._idle_rows(paths, list(plan)),
+            *self._idle_was_rows(plan.values()),
             *self._collisions(plan),
         ]
         if problems:
@@ -72,6 +67,18 @@ class Layout:
         for placed in self.manifest.place:
             if not any(covers(placed.source, below(path)) for path in kept):
                 yield f"{at(placed.line)}: the place row '{placed.source}' matches no file"
+
+    def _idle_was_rows(self, homes: Iterable[str]) -> Iterable[str]:
+        homes, at = list(homes), self.manifest.at
+        modules = {module_name(home) for home in homes}
+        before_others = {row.before for row in self.manifest.was}
+        for row in self.manifest.was:
+            if is_name(row):
+                found = row.now.rpartition(".")[0] in modules
+            else:
+                found = any(covers(row.now, home) for home in homes)
+            if not found and row.now not in before_others:
+                yield f"{at(row.line)}: the was row '{row.now}' names nothing that the variant has"
 
     def _collisions(self, plan: dict[str, str]) -> Iterable[str]:
         file = self.manifest.file

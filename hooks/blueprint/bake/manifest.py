@@ -1,4 +1,4 @@
-"""The manifests ``variants/<name>.yaml``: what a variant is, its layers, where files move.
+"""The manifests ``variants/<name>.yaml``: facts of a variant, its layers, its rows.
 
 They are YAML for their readers. The engine reads the small part of YAML that they use by itself,
 because importing PyYAML costs each bake 45 ms of about 700, and because every row then knows its
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import namedtuple
 
 from blueprint.errors import ManifestError
 
@@ -22,42 +23,32 @@ FACTS = (
     "time_to_market",
 )
 LISTS = ("layers", "steps")
-# Not in the manifests of older commits, which a project's base may be baked from.
-LATER_LISTS = ("left_going_up", "left_going_down")
 MAPPINGS = ("fits", "place")
+OPTIONAL_LISTS = ("left_going_up", "left_going_down")
+OPTIONAL_MAPPINGS = ("was",)
+SECTIONS = (*LISTS, *MAPPINGS, *OPTIONAL_LISTS, *OPTIONAL_MAPPINGS)
 
 TOP = re.compile(r"(?P<key>[a-z_]+):(?: +(?P<value>.+))?")
 ROW = re.compile(r"  - (?P<value>.+)")
 PAIR = re.compile(r"  (?P<key>[^\s:\"'-][^:\"']*): +(?P<value>.+)")
+# One thing in a module, such as app.ports.CallGateway; with two parts it may be a file.
+NAME_IN_MODULE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*){2,}")
 # One line of a section: key (empty for a list), value, number of the line.
 Entry = tuple[str, str, int]
 
 TRAILING_COMMENT = re.compile(r"\s+#.*$|\s+$")
 
 
-class Layer:
-    """A folder of the tree that the variant is made of."""
-
-    __slots__ = ("line", "name")
-
-    def __init__(self, name: str, line: int) -> None:
-        self.name = name
-        self.line = line
-
-
-class Placement:
-    """A file or, with final slashes, a folder and its home in the variant."""
-
-    __slots__ = ("destination", "line", "source")
-
-    def __init__(self, source: str, destination: str, line: int) -> None:
-        self.source = source
-        self.destination = destination
-        self.line = line
+# A folder of the tree that the variant is made of.
+Layer = namedtuple("Layer", ("name", "line"))
+# A file or, with final slashes, a folder of the tree, and its path in the variant.
+Placement = namedtuple("Placement", ("source", "destination", "line"))
+# A file, a folder or a name in a module, and what it was called in older projects.
+Was = namedtuple("Was", ("now", "before", "line"))
 
 
 class Manifest:
-    """One variant as its file tells it."""
+    """One variant, as its file describes it."""
 
     def __init__(self, file: str, texts: dict[str, str], sections: dict[str, list[Entry]]) -> None:
         self.file = file
@@ -68,6 +59,7 @@ class Manifest:
         self.fits = {key: value for key, value, _ in sections["fits"]}
         self.layers = tuple(Layer(value, line) for _, value, line in sections["layers"])
         self.place = tuple(Placement(*entry) for entry in sections["place"])
+        self.was = tuple(Was(*entry) for entry in sections.get("was", ()))
         self.steps = tuple(value for _, value, _ in sections["steps"])
         self.left_going_up = tuple(value for _, value, _ in sections.get("left_going_up", ()))
         self.left_going_down = tuple(value for _, value, _ in sections.get("left_going_down", ()))
@@ -112,9 +104,13 @@ def parse(text: str, file: str) -> Manifest:
                 f"{manifest.at(layer.line)}: the layer '{layer.name}' is no folder's name"
             )
     for placed in manifest.place:
-        refuse_unless_alike(placed, manifest.at(placed.line))
+        refuse_unless_alike(placed.source, placed.destination, manifest.at(placed.line))
+    for was in manifest.was:
+        refuse_unless_alike(was.now, was.before, manifest.at(was.line))
     refuse_repeated([(layer.name, layer.line) for layer in manifest.layers], file, "layers")
     refuse_repeated([(row.source, row.line) for row in manifest.place], file, "place")
+    refuse_repeated([(row.now, row.line) for row in manifest.was], file, "was")
+    refuse_repeated([(row.before, row.line) for row in manifest.was], file, "was")
     return manifest
 
 
@@ -138,12 +134,13 @@ def read_lines(text: str, file: str) -> tuple[dict[str, str], dict[str, list[Ent
                 raise ManifestError(f"{file}, line {number}: the field '{section}' is repeated")
             if section in TEXTS and value:
                 texts[section] = unquoted(value)
-            elif section in (*LISTS, *LATER_LISTS, *MAPPINGS) and value in (None, "[]", "{}"):
+            elif section in SECTIONS and value in (None, "[]", "{}"):
                 sections[section] = []
             else:
                 raise ManifestError(f"{file}, line {number}: not understood: {line!r}")
             continue
-        row = (PAIR if section in MAPPINGS else ROW).fullmatch(line)
+        is_mapping = section in (*MAPPINGS, *OPTIONAL_MAPPINGS)
+        row = (PAIR if is_mapping else ROW).fullmatch(line)
         if row is None or section not in sections:
             raise ManifestError(f"{file}, line {number}: not understood: {line!r}")
         key = row.groupdict().get("key") or ""
@@ -168,19 +165,31 @@ def refuse_unless_plain(path: str, where: str) -> None:
         raise ManifestError(f"{where}: '{path}' is not a plain path inside the project")
 
 
-def refuse_unless_alike(placed: Placement, where: str) -> None:
-    """Refuse a file placed as a folder, and the reverse.
+def refuse_unless_alike(one: str, other: str, where: str) -> None:
+    """Refuse a row whose sides are not both files, both folders, or both names in a module.
 
     Raises:
-        ManifestError: that, or a path is not plain.
+        ManifestError: they are not, or a path is not plain.
     """
-    refuse_unless_plain(placed.source, where)
-    refuse_unless_plain(placed.destination, where)
-    if placed.source.endswith("/") != placed.destination.endswith("/"):
+    refuse_unless_plain(one, where)
+    refuse_unless_plain(other, where)
+    if kind(one) != kind(other):
         raise ManifestError(
-            f"{where}: '{placed.source}' and '{placed.destination}' must both be files, "
-            "or both be folders with a final slash"
+            f"{where}: '{one}' and '{other}' must both be files, both be folders with a final "
+            "slash, or both be dotted names of something in a module"
         )
+
+
+def is_name(row: Was) -> bool:
+    """Return whether a row is about a name in a module."""
+    return kind(row.now) == "name"
+
+
+def kind(side: str) -> str:
+    """Return the kind of thing that one side of a row names."""
+    if side.endswith("/"):
+        return "folder"
+    return "name" if NAME_IN_MODULE.fullmatch(side) else "file"
 
 
 def refuse_repeated(rows: list[tuple[str, int]], file: str, section: str) -> None:

@@ -1,4 +1,4 @@
-"""What the person reads at the end: the next commands, ready to be copied."""
+"""The closing message of a bake: the next commands, ready to be copied."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def next_steps(project: str, answers: Mapping[str, Any], manifest: Manifest) -> 
 
 
 def on_path(program: str) -> bool:
-    """Tell whether the shell finds `program`."""
+    """Return whether the shell finds `program`."""
     names = (program, f"{program}.exe")
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     paths = (os.path.join(folder, name) for folder in folders for name in names)

@@ -1,10 +1,10 @@
-"""After rendering: turn the whole tree into the chosen variant, record it, say what comes next."""
+"""After rendering: turn the tree into the chosen variant, record it, print the next commands."""
 
 from __future__ import annotations
 
 import os
 
-from blueprint import RENDERED, WORKSHOP
+from blueprint import RENDERED, WORK_FOLDER
 from blueprint.bake import manifest, record
 from blueprint.bake.arrange import arrange, list_files
 from blueprint.bake.layout import Layout
@@ -22,7 +22,7 @@ def main(template: str, answers: Mapping[str, Any]) -> int:
     """Return the exit code: 0 when the present folder holds a finished project."""
     project = os.getcwd()
     try:
-        if os.path.isdir(os.path.join(project, WORKSHOP)):
+        if os.path.isdir(os.path.join(project, WORK_FOLDER)):
             return regenerate(template, project, answers)
         variant = finish(template, project, answers)
     except BlueprintError as error:
@@ -54,10 +54,10 @@ def finish(template: str, project: str, answers: Mapping[str, Any]) -> manifest.
         ManifestError: the variant's manifest cannot be read.
         LayoutError: the manifest does not fit the tree. Nothing was changed.
     """
-    commit = record.TemplateCommit(template, answers)
+    commit = record.ask_commit(template, answers)
     variant = manifest.load(template, answers["variant"])
     rendered = os.path.join(project, RENDERED)
     plan = Layout(variant).plan(list_files(rendered))
     arrange(rendered, project, plan, variant)
-    record.write(project, answers, commit.get())
+    record.write(project, answers, commit())
     return variant

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from blueprint import RECORD, TREE, WORKSHOP
+from blueprint import RECORD, TREE, WORK_FOLDER
 from blueprint.bake.answers import validate
 from blueprint.errors import BlueprintError, FolderNotEmptyError
 from blueprint.terminal import refuse, say
@@ -27,8 +27,8 @@ def main(template: str, answers: Mapping[str, Any]) -> int:
 
 
 def restore(project: str) -> None:
-    """Put right what an earlier run left that was cut short, before anything else is looked at."""
-    if not os.path.isdir(os.path.join(project, WORKSHOP)):
+    """Put right what an earlier run left that was cut short."""
+    if not os.path.isdir(os.path.join(project, WORK_FOLDER)):
         return
     from blueprint.regenerate.run import recover
 
@@ -50,11 +50,11 @@ def check(template: str, project: str, answers: Mapping[str, Any]) -> None:
     # cruft bakes into folders of its own, and does not tell where.
     shell = os.environ.get("PWD") if "_output_dir" in answers else None
     if shell and os.path.isfile(os.path.join(shell, RECORD)):
-        from blueprint.regenerate.run import refuse_wrong_folder
+        from blueprint.regenerate.prepare import refuse_wrong_folder
 
         refuse_wrong_folder(shell, project, answers)
     if os.path.isfile(os.path.join(project, RECORD)):
-        from blueprint.regenerate.run import prepare
+        from blueprint.regenerate.prepare import prepare
 
         advice = prepare(template, project, answers, variants)
         if advice is not None:

@@ -1,4 +1,4 @@
-"""The record ``.blueprint.json``: from which answers, variant and commit a project was baked.
+"""The record ``.blueprint.json``: the answers, the variant and the commit of a bake.
 
 ``cookiecutter --replay-file .blueprint.json`` reads it. It holds every answer but the variant, so
 that exactly this one is asked again.
@@ -12,28 +12,26 @@ import re
 
 from blueprint import RECORD, TREE
 from blueprint.errors import ProjectRefusedError
+from blueprint.git import finish, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
-
-    # Waits for git and returns its answer; None if it failed.
-    Asked = Callable[[], str | None]
+    from typing import Any, TypeGuard
 
 RECORDED_ANSWERS = ("project_name", "project_slug", "description")
 
 # Always this name, never the path that was typed: every way of naming the template bakes the same.
 TEMPLATE_NAME = "gh:org/retell-blueprints"
 
-# What decides the bytes of a bake. A change here that is in no commit makes the commit unknown.
+# These decide the bytes of a bake. A change here that is in no commit makes the commit unknown.
 BAKED_FROM = ("cookiecutter.json", "hooks", "variants", TREE)
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 class Record:
-    """What a project tells of its making.
+    """The record of one project.
 
     Raises:
         KeyError: a part of it is missing.
@@ -106,101 +104,44 @@ def text_of(
     return f"{json.dumps(record, indent=2, ensure_ascii=False)}\n".encode()
 
 
-class TemplateCommit:
-    """The commit of the template. Asking git starts at once and takes its time meanwhile."""
+def ask_commit(template: str, answers: Mapping[str, Any]) -> Callable[[], str | None]:
+    """Return a function that returns the commit of the template.
 
-    def __init__(self, template: str, answers: Mapping[str, Any]) -> None:
-        self._template = template
-        self._known = answers.get("_commit")  # cruft tells it
-        # A folder inside a work tree is no template's root; its commit would say nothing.
-        self._is_work_tree = os.path.exists(os.path.join(template, ".git"))
-        ask = self._is_work_tree and not is_commit(self._known)
-        self._git = ask_git(template) if ask else None
-
-    def get(self) -> str | None:
-        """Return the commit, or None when it is unknown or the template has changes beyond it."""
-        if is_commit(self._known):
-            return str(self._known)
-        if self._is_work_tree:
-            return self._from_git()
-        return self._from_archive()
-
-    def _from_git(self) -> str | None:
-        if self._git is None:
-            return None
-        output = self._git()
-        if output is None:
-            return None
-        lines = output.splitlines()
-        if any(not line.startswith("# ") for line in lines):
-            return None
-        commit = next((line[13:] for line in lines if line.startswith("# branch.oid ")), None)
-        return commit if is_commit(commit) else None
-
-    def _from_archive(self) -> str | None:
-        """Read the file in which ``git archive`` (and so every zip of the forge) put the commit."""
-        try:
-            with open(os.path.join(self._template, ".git_archival.txt"), encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return None
-        commit = text.strip().removeprefix("node: ")
-        return commit if is_commit(commit) else None
+    It is None if it is unknown, or if the template has changes beyond it. git is asked at once, and
+    works while others do.
+    """
+    known = answers.get("_commit")  # cruft tells it
+    if is_commit(known):
+        return lambda: known
+    # A folder inside a work tree is no template's root; its commit would say nothing.
+    if not os.path.exists(os.path.join(template, ".git")):
+        return lambda: commit_of_archive(template)
+    try:
+        asked = start(template, "status", "--branch", "--porcelain=v2", "--", *BAKED_FROM)
+    except ProjectRefusedError:
+        return lambda: None  # there is no git
+    return lambda: commit_of_work_tree(*finish(asked))
 
 
-def is_commit(value: object) -> bool:
-    """Tell whether `value` is a full git object name."""
+def commit_of_work_tree(code: int, status: bytes, _: str) -> str | None:
+    """Return the commit of a work tree from git's status of it."""
+    lines = status.decode(errors="replace").splitlines()
+    if code or any(not line.startswith("# ") for line in lines):
+        return None
+    commit = next((line[13:] for line in lines if line.startswith("# branch.oid ")), None)
+    return commit if is_commit(commit) else None
+
+
+def commit_of_archive(template: str) -> str | None:
+    """Return the commit that ``git archive``, and so every zip of the forge, wrote into a file."""
+    try:
+        with open(os.path.join(template, ".git_archival.txt"), encoding="utf-8") as file:
+            commit = file.read().strip().removeprefix("node: ")
+    except FileNotFoundError:
+        return None
+    return commit if is_commit(commit) else None
+
+
+def is_commit(value: object) -> TypeGuard[str]:
+    """Return whether `value` is a full git object name."""
     return isinstance(value, str) and COMMIT.fullmatch(value) is not None
-
-
-def ask_git(template: str) -> Asked | None:
-    """Start git's report on the template's work tree; None where there is no git."""
-    # A git hook or an editor may run us with variables that point git at another repository.
-    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    command = ["git", "-C", template, "--no-optional-locks", "--literal-pathspecs", "status"]
-    command += ["--branch", "--porcelain=v2", "--", *BAKED_FROM]
-    if not hasattr(os, "posix_spawnp"):
-        return ask_by_subprocess(command, own)
-    reading, writing = os.pipe()
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, writing, 1),
-        (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-    ]
-    try:
-        process = os.posix_spawnp("git", command, own, file_actions=actions)
-    except OSError:
-        os.close(reading)
-        return None
-    finally:
-        os.close(writing)
-
-    def answer() -> str | None:
-        with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
-            text = pipe.read()
-        return None if os.waitpid(process, 0)[1] else text
-
-    return answer
-
-
-def ask_by_subprocess(command: list[str], environment: dict[str, str]) -> Asked | None:
-    """Do the same on Windows. To import ``subprocess`` takes longer than git takes to answer."""
-    import subprocess
-
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-    except OSError:
-        return None
-
-    def answer() -> str | None:
-        output, _ = process.communicate()
-        return None if process.returncode else output
-
-    return answer

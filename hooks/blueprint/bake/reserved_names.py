@@ -19,7 +19,7 @@ REQUIREMENT = re.compile(
     r"(?:^\s*|\[)\"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?[<>=~!]", re.MULTILINE
 )
 
-# What the direct dependencies of any variant bring along: a project may become any of them.
+# The dependencies of the direct dependencies of any variant: a project may become any of them.
 # A test compares this with resolved environments.
 BROUGHT_ALONG = """
     aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types async-timeout attrs
@@ -39,7 +39,7 @@ BROUGHT_ALONG = """
 
 
 def why_taken(slug: str, pyproject: str) -> str | None:
-    """Say who has the name `slug` already, or nothing when it is free.
+    """Return what has the name `slug` already; None when it is free.
 
     Args:
         slug: a well-formed slug.

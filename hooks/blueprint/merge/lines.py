@@ -19,11 +19,11 @@ that touch, all three versions stand between marks, under the names of :class:`L
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from typing import NamedTuple
 
 from blueprint.errors import ProjectRefusedError
+from blueprint.git import finish, start
 
 
 class Labels(NamedTuple):
@@ -46,13 +46,9 @@ def merge_lines(base: str, ours: str, theirs: str, labels: Labels) -> tuple[str,
             with open(path, "wb") as file:
                 file.write(text.encode())
         names = [f"-L{label}" for label in (labels.ours, labels.base, labels.theirs)]
-        done = subprocess.run(
-            ("git", "merge-file", "--stdout", "--diff3", *names, *paths),
-            cwd=folder,
-            capture_output=True,
-            check=False,
-        )
+        merging = start(folder, "merge-file", "--stdout", "--diff3", *names, *paths)
+        code, merged, said = finish(merging)
     # git answers the number of conflicts, at most 127, and 255 when it failed.
-    if done.returncode > 127 or done.returncode < 0:
-        raise ProjectRefusedError(f"git could not merge: {done.stderr.decode(errors='replace')}")
-    return done.stdout.decode(), done.returncode == 0
+    if code > 127 or code < 0:
+        raise ProjectRefusedError(f"git could not merge: {said}")
+    return merged.decode(), code == 0

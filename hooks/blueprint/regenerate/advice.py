@@ -1,4 +1,4 @@
-"""Advice on regenerating: does the chosen variant fit the people who work on the project?
+"""Advice on regenerating: a chosen variant held against the people who work on the project.
 
 It warns and never blocks; ``python -m dev fit`` in the project weighs the daily users as well.
 """
@@ -9,16 +9,16 @@ import os
 import re
 
 from blueprint.errors import ProjectRefusedError
-from blueprint.regenerate.repository import git
+from blueprint.git import git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from blueprint.bake.manifest import Manifest
 
-# Who committed in these days belongs to the team.
+# Everybody who committed in these days belongs to the team.
 TEAM_DAYS = 90
 
-# How the manifests spell a team: "5-20", or "20+" without an end.
+# A team as the manifests spell it: "5-20", or "20+" without an end.
 TEAM = re.compile(r"(?P<low>[0-9]+)(?:-(?P<high>[0-9]+)|\+)")
 
 
@@ -48,7 +48,7 @@ def compare(people: int, variant: Manifest) -> str | None:
 
 
 def contributors(project: str) -> int | None:
-    """Count who committed to the folder `project` lately, bots aside; None if git cannot tell.
+    """Return the number of people who committed lately, without bots; None if git cannot tell.
 
     People are e-mail addresses, joined as ``.mailmap`` says.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blueprint.merge.files import as_text
-from blueprint.regenerate.transaction import regular
+from blueprint.regenerate.files import regular_mode
 
 if TYPE_CHECKING:
     from blueprint.bake.manifest import Manifest
@@ -17,9 +17,9 @@ def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:
     """Return the text of MIGRATION.md, in Markdown.
 
     Args:
-        done: what the merge did.
+        done: the run.
         between: the variants that are gone through, the new one last; empty for a newer template.
-        up: whether the new variant is the bigger one.
+        up: if the new variant is the bigger one.
     """
     merged = done.merged
     mark = " " if merged.conflicts else "x"
@@ -58,7 +58,7 @@ def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:
 
 
 def title(done: Regenerated) -> str:
-    """Return what happened, in one line."""
+    """Return the guide's title."""
     if done.old.name == done.new.name:
         return f"{done.new.title}: a newer template"
     return f"From the {done.old.title.lower()} to the {done.new.title.lower()}"
@@ -77,5 +77,4 @@ def moved_folders(done: Regenerated) -> list[tuple[str, str]]:
 def above_earlier(text: str, old: File | None) -> File:
     """Return the new MIGRATION.md: what is left to do, above what an earlier move left."""
     earlier = as_text(old) if old is not None else None
-    mode = 0o644 if old is None else regular(old)[0]
-    return mode, (f"{text}\n{earlier}" if earlier else text).encode()
+    return regular_mode(old), (f"{text}\n{earlier}" if earlier else text).encode()

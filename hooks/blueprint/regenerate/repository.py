@@ -1,15 +1,16 @@
-"""What git knows of a project, and what it is told of conflicts."""
+"""The git repository of a project: its files, its state, its conflicts."""
 
 from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import tempfile
 
-from blueprint import RENDERED, WORKSHOP
+from blueprint import RENDERED, WORK_FOLDER
 from blueprint.bake.arrange import LEFTOVERS
 from blueprint.errors import ProjectRefusedError
+from blueprint.git import git
+from blueprint.regenerate.files import is_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 PLAIN, EXECUTABLE, LINK = "100644", "100755", "120000"
 
 # No file below these is the owner's to keep.
-NOT_OWN = LEFTOVERS | {RENDERED, WORKSHOP}
+NOT_OWN = LEFTOVERS | {RENDERED, WORK_FOLDER}
 
 # Files of git's own folder that are there while something is under way.
 UNDER_WAY = {
@@ -34,42 +35,13 @@ UNDER_WAY = {
 }
 
 
-def git(folder: str, *arguments: str, data: bytes | None = None) -> str:
-    """Run git in a folder and return what it prints; paths are separated by zeros.
-
-    Raises:
-        ProjectRefusedError: git is not installed, or it failed.
-    """
-    # A git hook or an editor may run us with variables that point git at another repository.
-    own = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    own["LC_ALL"] = "C"
-    try:
-        done = subprocess.run(
-            ("git", "--no-optional-locks", "--literal-pathspecs", *arguments),
-            cwd=folder,
-            env=own,
-            # None would let git wait for the terminal.
-            input=data or b"",
-            capture_output=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise ProjectRefusedError(
-            "Regenerating needs git, which was not found. Nothing was changed."
-        ) from None
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise ProjectRefusedError(f"git {arguments[0]} failed, nothing was changed:\n{said}")
-    return os.fsdecode(done.stdout)
-
-
 def split(listed: str) -> list[str]:
     """Return the rows of a list that git separates by zeros."""
     return [row for row in listed.split("\0") if row]
 
 
 def is_tracked(project: str) -> bool:
-    """Tell whether the project is in a git repository that has at least one file of it.
+    """Return whether the project is in a git repository that has at least one file of it.
 
     Raises:
         ProjectRefusedError: there is a repository, and git cannot read it.
@@ -139,28 +111,19 @@ def list_own(project: str) -> list[str]:
 
 
 def list_ignored(project: str) -> list[str]:
-    """Return what git ignores in the project, folders with a final slash, without leftovers."""
+    """Return the paths that git ignores, folders with a final slash, without leftovers."""
     asked = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     listed = split(git(project, *asked, "--", ".")) if is_tracked(project) else []
     return [path for path in listed if NOT_OWN.isdisjoint(path.split("/"))]
 
 
-def is_file(path: str) -> bool:
-    """Tell whether there is a file or a symbolic link at `path`."""
-    try:
-        mode = os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
-
-
 def is_whole_repository(project: str) -> bool:
-    """Tell whether the project is a repository's top folder, not a part of a bigger one."""
+    """Return whether the project is a repository's top folder, not a part of a bigger one."""
     return not git(project, "rev-parse", "--show-prefix").strip()
 
 
 def mark_unmerged(project: str, conflicts: Iterable[Conflict]) -> None:
-    """Tell git which files are in conflict, with the three versions of each."""
+    """Mark in git the files that are in conflict, with the three versions of each."""
     conflicts = list(conflicts)
     if not conflicts:
         return

@@ -1,4 +1,4 @@
-"""What the person reads when a project was regenerated."""
+"""The closing message when a project was regenerated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def summary(project: str, done: Regenerated) -> str:
-    """Return what was done to the project, what is in conflict, and what comes next."""
+    """Return the work that was done, the conflicts, and the next commands."""
     merged = done.merged
     same = done.old.name == done.new.name
     headline = (

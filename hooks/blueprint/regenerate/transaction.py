@@ -1,49 +1,50 @@
-"""Changing many files of a project at once: all of them, or, whatever happens, none.
+"""Changes of many files of a project: all of them are made, or, whatever happens, none.
 
-Everything is prepared in one folder of the project. The journal in it names each change before the
-first is made; the changes are renames. While there is a journal, the next run takes all of them
-back; once it is renamed, all of them hold, and only tidying is left.
+Everything is prepared in one folder of the project, the work folder. A journal in it names each
+change before the first is made; the changes are renames::
+
+    journal.json        the changes are under way: the next run takes all of them back
+    done.json           all of them are made: the next run removes what is left over
+    neither             nothing was changed yet: the next run removes the work folder
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import stat
 
-from blueprint import WORKSHOP
+from blueprint import WORK_FOLDER
 from blueprint.errors import ProjectRefusedError
+from blueprint.regenerate.files import above, digest, read, remove_if_empty, writable, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from blueprint.merge.files import File
+
 JOURNAL = "journal.json"
 DONE = "done.json"
 # The process that the run belongs to.
 RUNNER = "pid"
 
-# Permission bits and content; a symbolic link has its target as content.
-File = tuple[int, bytes]
 
-
-class Journal:
-    """The workshop of one run in the project at `project`."""
+class Transaction:
+    """The work folder of one run in the project at `project`."""
 
     def __init__(self, project: str) -> None:
         self.project = project
-        self.folder = os.path.join(project, WORKSHOP)
+        self.folder = os.path.join(project, WORK_FOLDER)
 
     @property
     def is_open(self) -> bool:
-        """Whether a run is under way, or ended before its time."""
+        """Return whether a run is under way, or ended before its time."""
         return os.path.isdir(self.folder)
 
     def open(self) -> None:
-        """Make the workshop, invisible to git.
+        """Make the work folder, invisible to git.
 
         Raises:
             ProjectRefusedError: another run has just made it, or nobody may write there.
@@ -66,7 +67,7 @@ class Journal:
             file.write("*\n")
 
     def path(self, *names: str) -> str:
-        """Return a path in the workshop."""
+        """Return a path in the work folder."""
         return os.path.join(self.folder, *names)
 
     def refuse_if_alive(self) -> None:
@@ -88,7 +89,7 @@ class Journal:
             )
 
     def recover(self, reset_index: Callable[[list[str]], None]) -> bool:
-        """End a run that was cut short, or take it back; tell whether it was taken back.
+        """End a run that was cut short, or take it back; return whether it was taken back.
 
         Args:
             reset_index: makes git forget that the given paths were unmerged.
@@ -110,7 +111,7 @@ class Journal:
         unmerged: Iterable[str],
         mark_unmerged: Callable[[], None],
     ) -> None:
-        """Make the changes, all or none, and close the workshop.
+        """Make the changes, all or none, and remove the work folder.
 
         Args:
             changes: the new state of each file that changes; None removes it.
@@ -194,26 +195,6 @@ class Journal:
         os.replace(self.path(f"{name}.new"), self.path(name))
 
 
-def changes(before: Mapping[str, File], result: Mapping[str, File]) -> dict[str, File | None]:
-    """Return what has to be written and, as None, removed."""
-    changed: dict[str, File | None] = {path: None for path in before if path not in result}
-    for path, file in result.items():
-        old = before.get(path)
-        if old is None or old[1] != file[1] or kind_and_mode(old) != kind_and_mode(file):
-            changed[path] = file
-    return changed
-
-
-def regular(file: File) -> File:
-    """Return a file that is no symbolic link: what is written is never written through one."""
-    return (0o644, b"") if stat.S_ISLNK(file[0]) else file
-
-
-def kind_and_mode(file: File) -> tuple[bool, int]:
-    """Return whether it is a symbolic link, and the permissions."""
-    return stat.S_ISLNK(file[0]), stat.S_IMODE(file[0])
-
-
 def refuse_obstacles(project: str, changes: Mapping[str, File | None]) -> None:
     """Refuse changes that the files of the project are in the way of.
 
@@ -245,51 +226,6 @@ def refuse_obstacles(project: str, changes: Mapping[str, File | None]) -> None:
         raise ProjectRefusedError(f"Nothing was changed, because of this:\n{lines}")
 
 
-def writable(path: str) -> bool:
-    """Tell whether a file or folder may be written to; root is held to the permissions too."""
-    return bool(os.stat(path).st_mode & stat.S_IWUSR) and os.access(path, os.W_OK)
-
-
-def above(path: str) -> list[str]:
-    """Return the folders above a path, the outermost first."""
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-
-
-def remove_if_empty(folder: str) -> bool:
-    """Remove a folder without anything in it; tell whether it is gone."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        return not os.path.lexists(folder)
-    return True
-
-
-def digest(file: File | None) -> str | None:
-    """Return what tells a content from any other."""
-    return None if file is None else hashlib.sha256(file[1]).hexdigest()
-
-
 def is_digest_of(path: str, expected: str | None) -> bool:
-    """Tell whether the file at `path` has that content."""
+    """Return whether the file at `path` has the content with this digest."""
     return not os.path.isdir(path) and digest(read(path)) == expected
-
-
-def write(path: str, file: File) -> None:
-    """Write a file, or a symbolic link, at a path where nothing is."""
-    mode, content = file
-    if stat.S_ISLNK(mode):
-        os.symlink(os.fsdecode(content), path)
-        return
-    with open(path, "wb") as stream:
-        stream.write(content)
-    os.chmod(path, stat.S_IMODE(mode))
-
-
-def read(path: str) -> File:
-    """Read a file, or a symbolic link, with its mode."""
-    mode = os.lstat(path).st_mode
-    if stat.S_ISLNK(mode):
-        return mode, os.fsencode(os.readlink(path))
-    with open(path, "rb") as stream:
-        return mode, stream.read()

@@ -18,9 +18,14 @@ Move = tuple[str, str]
 
 
 class Renames:
-    """The moves of one project as new names of modules and paths."""
+    """The moves of one project as new names of modules and paths.
 
-    def __init__(self, moves: Iterable[Move]) -> None:
+    Args:
+        moves: files and folders, old and new.
+        names: dotted names of things in modules, old and new.
+    """
+
+    def __init__(self, moves: Iterable[Move], names: Iterable[Move] = ()) -> None:
         # Moves to the same place stay in: they hold a file still inside a folder that moves.
         self.paths: dict[str, str] = {}
         self.modules: dict[str, str] = {}
@@ -32,18 +37,21 @@ class Renames:
             if old_module and new_module:
                 alone = old.endswith("/__init__.py")
                 (self.packages_alone if alone else self.modules)[old_module] = new_module
+        self.names = dict(names)
+        self._known = self.modules | self.names
         # A folder is also named without its final slash.
         self.paths |= {old[:-1]: new[:-1] for old, new in self.paths.items() if old.endswith("/")}
-        names = (*self.modules, *self.packages_alone)
-        self.roots = frozenset(name.partition(".")[0] for name in names)
+        modules = (*self.modules, *self.packages_alone)
+        self.roots = frozenset(name.partition(".")[0] for name in modules)
+        known = (*modules, *self.names)
         self.path_pattern = path_pattern(self.paths)
         self._spelt_out = tuple(path for path in self.paths if "/" in path) + tuple(
-            name if "." in name else f"import {name}" for name in names
+            name if "." in name else f"import {name}" for name in known
         )
-        self._from_parents = from_parents(names)
+        self._from_parents = from_parents(known)
 
     def __bool__(self) -> bool:
-        return any(old != new for old, new in self.paths.items())
+        return bool(self.names) or any(old != new for old, new in self.paths.items())
 
     def module(self, name: str) -> str:
         """Return the new dotted name of `name`, a module or something in one."""
@@ -51,14 +59,23 @@ class Renames:
             return self.packages_alone[name]
         head, rest = name, ""
         while head:
-            if head in self.modules:
-                return self.modules[head] + rest
+            if head in self._known:
+                return self._known[head] + rest
             head, dot, last = head.rpartition(".")
             rest = f"{dot}{last}{rest}"
         return name
 
+    def module_alone(self, name: str) -> str:
+        """Return the new dotted name where it must lead to the same module as before.
+
+        In code ``app.calls.Call`` works because ``app.calls`` was imported, and not, under another
+        name, because ``Call`` was.
+        """
+        is_thing = any(f"{name}.".startswith(f"{old}.") for old in self.names)
+        return name if is_thing else self.module(name)
+
     def may_be_named_in(self, text: str) -> bool:
-        """Tell, quickly, whether a formatted file can name anything that moved. Most do not."""
+        """Return, quickly, whether a formatted file can name anything that moved; most do not."""
         if "from ." in text or any(name in text for name in self._spelt_out):
             return True
         return any(
@@ -104,12 +121,9 @@ def module_name(path: str) -> str:
     return ".".join(parts) if all(part.isidentifier() for part in parts) else ""
 
 
-def moved_with(old: str, path: str) -> bool:
-    """Tell whether `path` is what was moved, or below it."""
-    return path.startswith(old) if old.endswith("/") else path == old
-
-
-def renames_by_project(moves: Iterable[Move], plan: Mapping[str, str]) -> dict[str, Renames]:
+def renames_by_project(
+    moves: Iterable[Move], plan: Mapping[str, str], names: Iterable[Move] = ()
+) -> dict[str, Renames]:
     """Return the renames of each project of the tree by the project's folder.
 
     The outer project's folder is the empty string; an inner project is a folder with its own
@@ -132,5 +146,5 @@ def renames_by_project(moves: Iterable[Move], plan: Mapping[str, str]) -> dict[s
             if old.startswith(folder) and old != folder
             if new.startswith(home) and not old.startswith(tuple(others))
         ]
-        found[folder] = Renames(own)
+        found[folder] = Renames(own, () if folder else names)
     return found

@@ -17,7 +17,7 @@ from blueprint.rename import import_lines
 from blueprint.rename.module_names import SOURCE_ROOT, module_name, path_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from blueprint.rename.module_names import Renames
 
@@ -52,56 +52,50 @@ def rewrite(renames: Renames, text: str, old_path: str, new_path: str) -> str:
     if is_python(old_path):
         text = rewrite_python(renames, text, old_path, new_path)
     else:
-        text = rewrite_dotted(renames, text)
+        text = rewrite_dotted(renames.module, text)
     return text.replace("\n", "\r\n") if windows else text
 
 
 def stale_names(
-    renames: Renames, gone: Iterable[str], text: str, path: str
+    text: str, path: str, is_stale: Callable[[str], bool], paths: Iterable[str], *, code: bool
 ) -> list[tuple[int, str]]:
-    """Find what still names a moved module, or one that is gone, in a file that was rewritten.
+    """Return the names and paths in a file that was rewritten that lead nowhere any more.
 
     Args:
-        renames: the moves of the file's project.
-        gone: the paths of the files that are no more.
         text: the whole file.
         path: where it is now.
+        is_stale: returns whether a dotted name, of a module or in one, leads nowhere.
+        paths: paths that lead nowhere; without ``src/`` they do not either.
+        code: whether to look at Python's code as well, not only at its comments and strings.
 
     Returns:
         the number of each line, and the name in it.
     """
-    gone = list(gone)
-    modules = {module_name(file) for file in gone} - {""}
-    package = package_name(path)
     named = [(match.start(), match[0]) for match in DOTTED.finditer(text)]
-    for match in import_lines.STATEMENT.finditer(text):
-        statement = import_lines.read(match)
-        source = absolute(statement.source, package) if statement.source else None
-        named += [(match.start(), f"{source}.{name.name}") for name in statement.names if source]
-    # In code an attribute may look like a module; in a string that is left it is one.
-    whole = [(0, len(text))]
-    texts = [match.span() for match in TEXT_IN_CODE.finditer(text)] if is_python(path) else whole
-    found = {
-        (start, name)
-        for start, name in named
-        if any(name == module or name.startswith(f"{module}.") for module in modules)
-        or (renames.module(name) != name and any(a <= start < b for a, b in texts))
-    }
-    moved = [old for old, new in renames.paths.items() if old != new]
-    short = path_pattern({path.removeprefix(SOURCE_ROOT) for path in moved} | {*moved, *gone})
-    if short is not None:
-        found |= {(match.start(), match[2]) for match in short.finditer(text)}
-    return sorted({(text.count("\n", 0, start) + 1, name) for start, name in found})
+    if is_python(path) and not code:
+        texts = [match.span() for match in TEXT_IN_CODE.finditer(text)]
+        named = [(at, name) for at, name in named if any(a <= at < b for a, b in texts)]
+    elif is_python(path):
+        for match in import_lines.STATEMENT.finditer(text):
+            statement = import_lines.read(match)
+            source = absolute(statement.source, package_name(path)) if statement.source else None
+            named += [(match.start(), f"{source}.{one.name}") for one in statement.names if source]
+    found = {(at, name) for at, name in named if is_stale(name)}
+    paths = set(paths)
+    pattern = path_pattern({path.removeprefix(SOURCE_ROOT) for path in paths} | paths)
+    if pattern is not None:
+        found |= {(match.start(), match[2]) for match in pattern.finditer(text)}
+    return sorted({(text.count("\n", 0, at) + 1, name) for at, name in found})
 
 
 def is_python(path: str) -> bool:
-    """Tell whether a file is Python source."""
+    """Return whether a file is Python source."""
     return path.endswith((".py", ".pyi"))
 
 
-def rewrite_dotted(renames: Renames, text: str) -> str:
-    """Return `text` with every dotted name of a moved module followed."""
-    return DOTTED.sub(lambda match: renames.module(match[0]), text)
+def rewrite_dotted(new_name: Callable[[str], str], text: str) -> str:
+    """Return `text` with every dotted name followed."""
+    return DOTTED.sub(lambda match: new_name(match[0]), text)
 
 
 def rewrite_python(renames: Renames, text: str, old_path: str, new_path: str) -> str:
@@ -134,14 +128,14 @@ def rewrite_code(renames: Renames, code: str, *, code_names: bool) -> str:
     """Follow dotted names in comments and strings, and in code if they can only be modules."""
 
     def in_code(part: str) -> str:
-        return rewrite_dotted(renames, part) if code_names else part
+        return rewrite_dotted(renames.module_alone, part) if code_names else part
 
     parts: list[str] = []
     end = 0
     for match in TEXT_IN_CODE.finditer(code):
         parts.append(in_code(code[end : match.start()]))
         formatted = set("fFtT") & set(match["prefix"] or "")
-        parts.append(in_code(match[0]) if formatted else rewrite_dotted(renames, match[0]))
+        parts.append(in_code(match[0]) if formatted else rewrite_dotted(renames.module, match[0]))
         end = match.end()
     parts.append(in_code(code[end:]))
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""How alembic reaches the database: with the app's own engine, in one transaction.
+"""The environment of alembic: the app's own engine, in one transaction.
 
 Several processes may migrate at once, as the replicas of a deployment do when they start: one does
 the work, the others wait for it and find nothing left to do.

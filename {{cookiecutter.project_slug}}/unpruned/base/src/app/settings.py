@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.retellai.types import PhoneNumber
+from app.phone_numbers import PhoneNumber
 
 
 def _split_by_commas(value: object) -> object:

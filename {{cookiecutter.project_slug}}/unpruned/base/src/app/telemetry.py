@@ -1,4 +1,4 @@
-"""Logs, metrics and traces, with nothing in them that a log must not hold.
+"""Logs, metrics and traces, without private data.
 
 Logs are JSON lines on standard output. Metrics are OpenTelemetry's, read at `/metrics`. Traces are
 exported when OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) is set.
@@ -29,23 +29,23 @@ _PRIVATE_FIELDS = re.compile(
     r"transcript|access_token|api_key|authorization|password|secret|signature|recording", re.I
 )
 _PRIVATE_TEXT = re.compile(
-    r"(?:\+|%2[Bb])[1-9](?:[\s().-]{0,2}\d){6,14}"  # a phone number in E.164, however spaced
-    r"|\(\d{3}\) ?\d{3}-\d{4}"  # and as it is written in America
+    r"(?:\+|%2[Bb])[1-9](?:[\s().-]{0,2}\d){6,14}"  # a phone number in E.164, spaces allowed
+    r"|\(\d{3}\) ?\d{3}-\d{4}"  # a phone number in American notation
     r"|\bkey_\w{6,}"  # a Retell key
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+"  # a JSON web token, such as a web call's access token
     r"|(?<=[Bb]earer )\s*\S+"
-    r"|(?<=input_value=).*?(?=, input_type=)"  # what pydantic quotes when it refuses a value
+    r"|(?<=input_value=).*?(?=, input_type=)"  # the value quoted in an error of pydantic
 )
 _HINTS = ("+", "%2", "(", "key_", "eyJ", "earer ", "input_value=")
-"""Private text holds one of these: looked for first, as the whole expression takes longer."""
+"""Every private text contains one of these, and searching for them is faster."""
 REDACTED = "[redacted]"
 
 
 def redact(value: object) -> object:
-    """`value` without phone numbers, tokens, keys, and fields that are private by their name.
+    """Return `value` without phone numbers, tokens, keys and fields with private names.
 
-    It looks into models, mappings and sequences, and at the text of everything else. A phone number
-    without a plus sign, or a transcript that is logged as plain text, it cannot know.
+    Models, mappings and sequences are redacted recursively, other objects by their text. It does
+    not detect a phone number without a plus sign, or a transcript that is logged as plain text.
     """
     if isinstance(value, str):
         return _redact_text(value)
@@ -89,29 +89,27 @@ def _add_trace_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 class _StandardOutput:
-    """Standard output as it is at the time of writing: a test, for one, puts its own in its place
-    and closes it, while a thread of before still logs.
-    """
+    """The present `sys.stdout`: a test replaces and closes it while older threads still log."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def write(self, text: str) -> None:
-        """Write a line and send it off, before another thread writes its own."""
+        """Write a line and flush it, without lines of other threads in between."""
         with self._lock:
             output = sys.stdout
             output.write(text)
             output.flush()
 
     def flush(self) -> None:
-        """Do nothing: what was written is out."""
+        """Do nothing: `write` has flushed."""
 
 
 class _Logger:
-    """A logger of the app's own, which makes each event a line and writes it.
+    """A logger for the app's own events, which renders and writes each as one line.
 
-    A `logging.Logger`, with its records and formatters, takes three times as long. As there, a line
-    that cannot be made or written is told on standard error: it must not end what it tells of.
+    It takes a third of the time of a `logging.Logger`, with its records and formatters. As there,
+    an error in logging is printed to standard error and does not reach the caller.
     """
 
     def __init__(self, name: str, output: _StandardOutput, render: Processor) -> None:
@@ -120,7 +118,7 @@ class _Logger:
         self._render = render
 
     def write(self, **event: object) -> None:
-        """Write one event, without what is private."""
+        """Write one event, redacted."""
         try:
             self._output.write(f"{self._render(self, '', _redact_event(self, '', event))}\n")
         except Exception:
@@ -131,10 +129,10 @@ class _Logger:
 
 
 def configure_logging(level: str, format_: str) -> None:
-    """Send all logs to standard output: the app's own at once, the libraries' through `logging`.
+    """Write all logs to standard output: the app's directly, the libraries' through `logging`.
 
-    Both get the same fields and lose the same private text. What you attach to `logging` sees the
-    libraries' logs; what is to see the app's own as well is a structlog processor, here.
+    Both have the same fields and the same redaction. A handler that you add to `logging` gets the
+    libraries' logs only; to process the app's own logs too, add a structlog processor here.
 
     Args:
         level: debug, info, warning or error.
@@ -170,7 +168,7 @@ def configure_logging(level: str, format_: str) -> None:
             ],
         )
     )
-    # The client tells of its retries itself, in terms of the request.
+    # The client logs its retries itself, with the request.
     stamina.instrumentation.set_on_retry_hooks([])
     root = logging.getLogger()
     root.handlers = [handler]
@@ -182,7 +180,7 @@ def configure_logging(level: str, format_: str) -> None:
 
 @functools.cache
 def meter_provider() -> MeterProvider:
-    """The process's metrics, readable through prometheus_client's default registry."""
+    """Return the process's meter provider; prometheus_client's default registry exports it."""
     provider = MeterProvider(metric_readers=[PrometheusMetricReader()], resource=_resource())
     metrics.set_meter_provider(provider)
     return provider
@@ -190,13 +188,13 @@ def meter_provider() -> MeterProvider:
 
 @functools.cache
 def tracer_provider() -> TracerProvider | None:
-    """The process's traces; None when nobody collects them."""
+    """Return the process's tracer provider; None if no endpoint for traces is set."""
     if not (
         os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     ):
         return None
-    # Only who exports pays for importing the exporter.
+    # Imported here, because the import takes time and most processes export no traces.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -208,15 +206,15 @@ def tracer_provider() -> TracerProvider | None:
 
 
 def flush() -> None:
-    """Send the spans that wait. uvicorn ends a process by the signal that stopped it, and then
-    nothing that Python does at its exit is done any more.
+    """Export the pending spans. Call it at shutdown: uvicorn ends the process by re-raising the
+    signal that stopped it, which skips Python's exit handlers.
     """
     if (provider := tracer_provider()) is not None:
         provider.force_flush()
 
 
 class _RedactAddresses(SpanProcessor):
-    """Filters such as `?to_number=` would put phone numbers into traces."""
+    """Redaction of URLs in spans: filters such as `?to_number=` contain phone numbers."""
 
     @override
     def on_start(self, span: Span, parent_context: object = None) -> None:

@@ -66,7 +66,7 @@ class EngineSettings(BaseSettings):
         default="redis://127.0.0.1:6379/0", pattern="^(redis|rediss|unix)://", repr=False
     )
     admin_keys: Secrets = []
-    """Keys for `/admin`, and for nothing else. None: nobody gets in."""
+    """Keys for `/admin`, and for nothing else. Without one, `/admin` is closed."""
     recordings_url: str = Field(default="", repr=False)
     """The place for copies of recordings, by fsspec: a folder or `s3://...`; empty: none."""
     worker_concurrency: int = Field(default=10, ge=1, le=1000)

@@ -34,6 +34,8 @@ from tests.support.webhooks import event, send, signed
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 
+pytestmark = pytest.mark.usefixtures("engine_environment")
+
 
 def test_while_redis_is_away_all_goes_on_and_afterwards_the_jobs_are_done(
     simulator: Simulator,

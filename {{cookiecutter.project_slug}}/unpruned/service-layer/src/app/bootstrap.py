@@ -15,7 +15,7 @@ from app.controllers.admin import AdminController
 from app.controllers.retellai import RetellController
 from app.database.connection import Database, StorageUnavailable
 from app.database.migrations import HOW_TO_MIGRATE, is_migrated, prepare
-from app.queue.jobs import DocketQueue, Queue, open_docket
+from app.queue.jobs import DocketQueue, open_docket
 from app.queue.retellai_processor import RetellProcessor
 from app.resilience.bulkhead import Bulkhead
 from app.resilience.circuit_breaker import CircuitBreaker
@@ -23,6 +23,7 @@ from app.retellai.client import RetellClient
 from app.retellai.errors import RetellError, RetellUnauthorized
 from app.routes.dependencies import Engine
 from app.routes.engine import ServiceEngine
+from app.services.calls.jobs import Queue
 from app.services.retellai.factory import make_client
 from app.services.retellai.inbox import Inbox
 from app.services.retellai.outcomes import READ_ERRORS, judge_retell, nothing_was_done

@@ -1,4 +1,4 @@
-"""The signature check of what only Retell may send."""
+"""The signature check of requests from Retell."""
 
 import re
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,18 +15,18 @@ _SIGNATURE = re.compile(r"v=[0-9]{1,16},d=[0-9a-f]{64}")
 
 
 class BadSignature(Exception):
-    """Retell did not sign the request, or signed it too long ago."""
+    """The signature of the request is missing, wrong or expired."""
 
 
 class SignedRoute(APIRoute):
-    """A route that only Retell may call: the signature is checked before the body is read as JSON.
+    """A route for Retell only, which checks the signature before the body is parsed.
 
-    It sits on the route itself, not on a path prefix, so that no way of writing a path avoids it.
+    The check is part of the route, not of a path prefix, so that no spelling of a path avoids it.
     """
 
     @override
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's handler in the check, which raises `BadSignature`."""
+        """Return FastAPI's handler with the check, which raises `BadSignature`."""
         handle = super().get_route_handler()
 
         async def verified(request: Request) -> Response:
@@ -37,7 +37,7 @@ class SignedRoute(APIRoute):
                     "x-retell-signature does not fit the body and RETELL_WEBHOOK_KEYS, "
                     "or is older than 5 minutes"
                 )
-            # Where Starlette keeps a body that was read; FastAPI's guide replaces it so, too.
+            # Starlette's cache of the body, which FastAPI's guide replaces in the same way.
             request._body = readable(body)
             return await handle(request)
 
@@ -45,10 +45,10 @@ class SignedRoute(APIRoute):
 
 
 def signed_by_retell(body: bytes, signature: str | None, keys: Sequence[str]) -> bool:
-    """Tell whether one of `keys` signed exactly these bytes in the last five minutes.
+    """Return True if one of `keys` signed exactly these bytes in the last five minutes.
 
-    The SDK's `verify` wants text, takes an empty key for a good one, and raises on a missing
-    signature and on a timestamp of thousands of digits; hence what is checked first (SDK 6.2.13,
+    The checks before the SDK's `verify` exist because it needs text, accepts an empty key, and
+    raises an error for a missing signature or a timestamp of thousands of digits (SDK 6.2.13,
     `retell/lib/webhook_auth.py`).
     """
     if not signature or not _SIGNATURE.fullmatch(signature):

@@ -10,9 +10,7 @@ import json
 import math
 from typing import Annotated
 
-import phonenumbers
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +22,8 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     field_validator,
 )
+
+from app.phone_numbers import PhoneNumber
 
 METADATA_LIMIT_BYTES = 50_000
 """The maximum size of `metadata`, from Retell's API reference."""
@@ -45,26 +45,6 @@ def _depth(value: object) -> int:
         return 1 + max((_depth(item) for item in value), default=0)
     return 0
 
-
-def _as_e164(number: str) -> str:
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException as error:
-        raise ValueError("write it as E.164: a plus sign, country code and number") from error
-    if phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164) != number:
-        raise ValueError("write it as E.164: a plus sign, country code and number")
-    if not phonenumbers.is_possible_number(parsed):
-        raise ValueError("no such number can exist: its length does not fit its country code")
-    return number
-
-
-PhoneNumber = Annotated[
-    str,
-    StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$"),
-    AfterValidator(_as_e164),
-    Field(examples=["+14155550123"]),
-]
-"""A telephone number in E.164, such as +14155550123."""
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
 """An identifier from Retell: `call_id`, `agent_id`."""

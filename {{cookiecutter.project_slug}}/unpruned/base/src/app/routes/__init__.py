@@ -3,7 +3,7 @@
 from app.routes import health, webhooks
 from app.routes.api import retellai
 
-# Tried in this order: the one of few routes that is asked often comes first, probes come last.
+# Matched in this order: the busiest router is first.
 ROUTERS = [
     webhooks.router,
     retellai.router,

@@ -1,4 +1,4 @@
-"""The dependencies of the routes. `bootstrap` puts the variant's engine behind them."""
+"""The dependencies of the routes, which `bootstrap` provides with the variant's engine."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -13,15 +13,15 @@ from app.retellai.idempotency import IdempotencyKey
 
 @dataclass(frozen=True)
 class Engine:
-    """The engine that the routes use while the app runs."""
+    """The engine of the running app, for the routes."""
 
     calls: CallGateway
     events: EventSink
     readiness: Callable[[], Awaitable[dict[str, str]]]
-    """Return the state of each thing that the engine needs, by its name, for `/readyz`."""
+    """Return the state of each dependency of the engine, by its name, for `/readyz`."""
 
 
-# Dependencies that do not wait are `async` all the same: FastAPI sends a plain `def` to a thread,
+# These dependencies are `async`, although they do not wait: FastAPI runs a plain `def` in a thread,
 # which takes longer than the rest of a cached read.
 async def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
@@ -40,15 +40,15 @@ async def _idempotency_key(
             min_length=1,
             max_length=255,
             pattern=r"^[\x21-\x7e]+$",
-            description="Asked again with the same key, the same call is answered, none is placed",
+            description="A retry with the same key gets the same call and places no second one",
         ),
     ] = None,
 ) -> IdempotencyKey:
     key = idempotency_key or uuid.uuid4().hex
-    # An answer that must tell it, as the outcome is unknown, finds it here.
+    # Read by `problems`: the answer to an unknown outcome contains it.
     request.state.idempotency_key = key
     return IdempotencyKey(f"api:{request.state.caller}:{key}", idempotency_key is None)
 
 
 RequestKey = Annotated[IdempotencyKey, Depends(_idempotency_key)]
-"""The `Idempotency-Key` of a request that creates something, apart from those of other callers."""
+"""The `Idempotency-Key` of a request that creates a call, separate from those of other callers."""

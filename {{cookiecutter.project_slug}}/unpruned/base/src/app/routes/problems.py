@@ -62,9 +62,9 @@ class ProblemType(NamedTuple):
 
 
 class Problem(Exception):
-    """An error of your own routes: a subclass names its `status`, `kind` and `title`.
+    """An error for your own routes. A subclass defines its `status`, `kind` and `title`.
 
-    Raise it with what is particular to the case, the document's `detail`.
+    Raise it with the document's `detail`.
     """
 
     status: ClassVar[int]

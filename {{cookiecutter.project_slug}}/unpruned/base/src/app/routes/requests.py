@@ -1,4 +1,4 @@
-"""Middleware of every request: an id, one log line, and a limit to its length."""
+"""Middleware for every request: an id, one log line, and a limit of its length."""
 
 import re
 import time
@@ -18,10 +18,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class RequestContextMiddleware:
-    """Gives each request an id, logs how it ended, and answers what nobody caught.
+    """Gives each request an id, logs its outcome, and answers unhandled errors.
 
-    The id is the caller's `X-Request-ID` when it is a plain word, else a new one; it is sent back
-    and stands in every log line of the request.
+    The id is the caller's `X-Request-ID` if it is a plain word, or a new one; the answer and every
+    log line of the request contain it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -32,8 +32,8 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        sent_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
         started = time.perf_counter()
         statuses: list[int] = []
 
@@ -50,7 +50,7 @@ class RequestContextMiddleware:
                 log.info("client_left", method=scope["method"], path=scope["path"])
             except Exception:
                 log.exception("unhandled_error", method=scope["method"], path=scope["path"])
-                if statuses:  # half an answer is out: only the server can break it off
+                if statuses:  # the answer has begun: only the server can abort it
                     raise
                 answer = problem_response(INTERNAL_ERROR, request_id=request_id)
                 await answer(scope, receive, send_with_id)
@@ -65,13 +65,13 @@ class RequestContextMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies over a length, whether they announce it or not.
+    """Refuses bodies over a length, with or without a `Content-Length`.
 
-    FastAPI's own `max_body_size` answers in plain text; this one answers as every other error does.
+    FastAPI's own `max_body_size` answers in plain text, this one with a problem document.
 
     Args:
-        app: what comes next.
-        max_body_bytes: the longest body that passes.
+        app: the next ASGI app.
+        max_body_bytes: the length of the longest body to accept.
     """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
@@ -79,12 +79,12 @@ class BodyLimitMiddleware:
         self.limit = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request. A body that grows too long while it is read ends in a 413 as well."""
+        """Handle one request. A body without its length is counted while it is read."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdecimal() or int(announced) > self.limit:
+        content_length = Headers(scope=scope).get("content-length", "0")
+        if not content_length.isdecimal() or int(content_length) > self.limit:
             answer = problem_response(BODY_TOO_LONG, f"MAX_BODY_BYTES is {self.limit}")
             await answer(scope, receive, send)
             return

@@ -37,7 +37,7 @@ class Guard:
         self._keys = [key.encode() for key in api_keys]
         self._rate = parse_rate(rate)
         self._seconds = self._rate.get_expiry()
-        # The times of each caller's requests. `limits` starts a thread for a request to tidy up.
+        # The times of each caller's requests. The storage of `limits` starts clean-up threads.
         self._requests = defaultdict[str, deque[float]](deque)
 
     def knows(self, key: str) -> bool:
@@ -59,8 +59,8 @@ class Guard:
 class _ApiKey(HTTPBearer):
     """Admits a caller with a valid API key within its rate limit; sets `request.state.caller`.
 
-    Raises `Unauthorized`, `RateLimited`. It is the documented scheme and the check in one, as each
-    further dependency costs a request some 10 us.
+    Raises `Unauthorized`, `RateLimited`. One class is the OpenAPI scheme and the check, because
+    each further dependency costs about 10 us for every request.
     """
 
     @override

@@ -1,7 +1,7 @@
 """The link to Redis, which answers in bounded time, if need be without Redis.
 
 Redis holds copies and reminders, nothing else. What is cached can be read again, and a job that
-could not be enqueued waits in its SQL row until the sweep finds it. So nobody waits for Redis.
+could not be enqueued waits in its SQL row until the sweep finds it. So no caller waits for Redis.
 """
 
 import asyncio

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from app.clock import now_ms
-from app.queue.jobs import HANDLE_EVENT, Queue
 from app.resilience.circuit_breaker import BreakerStatus, CircuitBreaker
 from app.services.calls.intent import Intent
+from app.services.calls.jobs import HANDLE_EVENT, Queue
 from app.services.retellai.records.events import DeadLetter
 from app.services.retellai.repository import Repository
 

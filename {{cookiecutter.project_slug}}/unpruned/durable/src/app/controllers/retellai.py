@@ -29,7 +29,7 @@ class RetellController:
         service: places and reads calls.
         inbox: stores events.
         from_number: the default caller id.
-        allowed_countries: the countries that may be called, whoever asks.
+        allowed_countries: the countries that may be called, by routes and handlers alike.
     """
 
     def __init__(

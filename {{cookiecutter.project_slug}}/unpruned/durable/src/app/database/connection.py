@@ -4,8 +4,8 @@ SQLite by default, PostgreSQL by `DATABASE_URL`; the code above does not see whi
 
 SQLite has one writer at a time. So a process has one writing connection, which its transactions
 take in turn, and each starts with `BEGIN IMMEDIATE`: a transaction that began by reading and was
-then overtaken by another writer could not commit. Reads have connections of their own and wait for
-nobody (WAL).
+then overtaken by another writer could not commit. Reads have connections of their own and do
+not wait (WAL).
 
 A database that does not answer raises `StorageUnavailable`, and nothing else.
 """
@@ -26,12 +26,12 @@ from sqlalchemy.ext.asyncio import create_async_engine as _create_async_engine
 from app.database.session import NestedWrite, has_begun, offered
 
 CONNECT_SECONDS = 5.0
-"""How long a connection may take to open, or to come free in the pool."""
+"""The time for a connection to open, or to come free in the pool."""
 STATEMENT_SECONDS = 8.0
-"""How long PostgreSQL may take for one statement; a server that hangs must not hang the app, and
+"""The time of PostgreSQL for one statement; a server that hangs must not hang the app, and
 Retell waits for 10 seconds."""
 SQLITE_BUSY_SECONDS = 10.0
-"""How long a SQLite transaction waits for the writer of another process."""
+"""The time for which a SQLite transaction waits for the writer of another process."""
 POOL_SIZE = 20
 POOL_RECYCLE_SECONDS = 1800
 """Balancers between an app and its database drop connections that are idle for an hour."""
@@ -128,7 +128,7 @@ def _connect(dialect: Dialect, _: object, args: list[Any], options: dict[str, An
 
 
 def _to_json(value: object) -> str:
-    """JSON that both databases take: PostgreSQL refuses `NaN`, which Python writes and reads."""
+    """Write JSON that both databases take: PostgreSQL refuses `NaN`, which Python writes."""
     try:
         return json.dumps(value, allow_nan=False)
     except ValueError:
@@ -151,7 +151,7 @@ class Database:
 
     @property
     def engines(self) -> list[AsyncEngine]:
-        """What to instrument."""
+        """The engines, to be instrumented."""
         return [self._writer, self._reader] if self._one_writer else [self._writer]
 
     async def close(self) -> None:
@@ -166,14 +166,14 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncSession]:
-        """A session that only reads. Raises `StorageUnavailable`."""
+        """Open a session that only reads. Raises `StorageUnavailable`."""
         with _outages_translated():
             async with self._read() as reader:
                 yield reader
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[AsyncSession]:
-        """One transaction, committed on leaving, rolled back by an exception.
+        """Open one transaction, committed on leaving, rolled back by an exception.
 
         Never part of a transaction that is open around it: see `transaction`.
 
@@ -189,7 +189,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncSession]:
-        """One transaction, open for others too: meanwhile `session()` gives its session.
+        """Open one transaction for others too: meanwhile `session()` gives its session.
 
         It takes no connection and holds no lock before its first statement. Raises
         `StorageUnavailable`, and what the body raises.
@@ -202,7 +202,7 @@ class Database:
 
 @contextmanager
 def _outages_translated(*, system_errors: bool = True) -> Generator[None]:
-    """Raise `StorageUnavailable` for what says that the database does not answer.
+    """Raise `StorageUnavailable` for an error that says that the database does not answer.
 
     Args:
         system_errors: count time-outs and connection errors of the system, too. Not where the

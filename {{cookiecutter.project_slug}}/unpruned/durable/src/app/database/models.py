@@ -27,7 +27,7 @@ class PlainText(TypeDecorator[str]):
 
 
 class Base(DeclarativeBase):
-    """What all tables share: constraints have names, so that migrations can drop them."""
+    """The base of all tables: constraints have names, so that migrations can drop them."""
 
     metadata = MetaData(
         naming_convention={
@@ -45,7 +45,7 @@ class Base(DeclarativeBase):
 
 
 class IntentRow(Base):
-    """A call that somebody asked for, stored before Retell hears of it."""
+    """A call that a caller asked for, stored before Retell hears of it."""
 
     __tablename__ = "intents"
     __table_args__ = (Index(None, "state", "next_attempt_at"),)
@@ -93,7 +93,7 @@ class EventRow(Base):
     __table_args__ = (Index(None, "state", "next_attempt_at"),)
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    """The hash of `WebhookEvent.identity`."""
+    """The hash of the event's identity: `event_identity` says which events are the same."""
     event: Mapped[str]
     call_id: Mapped[str | None]
     payload: Mapped[dict[str, Any]]
@@ -108,7 +108,7 @@ class EventRow(Base):
 
 
 class DeadLetterRow(Base):
-    """An event that was given up: what it was and what it failed of."""
+    """An event that was given up, with its last error."""
 
     __tablename__ = "dead_letters"
     __table_args__ = (Index(None, "replayed_at", "died_at"),)

@@ -31,7 +31,7 @@ class _Scope:
     read: Callable[[], AbstractAsyncContextManager[AsyncSession]]
     is_open: bool = True
     has_begun: bool = False
-    """Whether it holds a connection, and so SQLite's only writer."""
+    """True once it holds a connection, and so SQLite's only writer."""
 
 
 _current: ContextVar[_Scope | None] = ContextVar("transaction", default=None)

@@ -1,1 +1,1 @@
-"""What every request of a kind passes through on its way to the routes."""
+"""The middleware that requests pass through on their way to the routes."""

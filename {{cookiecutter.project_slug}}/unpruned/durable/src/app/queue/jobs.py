@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from docket import Docket
 from docket.execution import Execution
@@ -18,18 +17,7 @@ from redis.exceptions import RedisError
 from typing_extensions import override
 
 from app.cache.redis import RedisLink
-
-POST_CREATE = "retellai.post-create"
-"""A call was placed. The subject is the event `call_created` that was stored with it."""
-HANDLE_EVENT = "retellai.handle-event"
-"""An event was stored; the subject is its id."""
-RECONCILE = "retellai.reconcile"
-"""The outcome of a creation is open; the subject is the intent's id."""
-CHECK_CALL = "retellai.check-call"
-"""Nothing was heard of a call for long; the subject is its id."""
-COPY_RECORDING = "retellai.copy-recording"
-"""A recording is to be copied; the subject is the call's id."""
-JOBS = (POST_CREATE, HANDLE_EVENT, RECONCILE, CHECK_CALL, COPY_RECORDING)
+from app.services.calls.jobs import JOBS
 
 DOCKET = "retellai"
 AT_ONCE = 30
@@ -38,16 +26,8 @@ SAME_JOB_SECONDS = 60
 """A job that is enqueued again within this time while it waits or runs stays one job."""
 
 
-class Queue(Protocol):
-    """Takes jobs. Never raises for want of Redis."""
-
-    async def enqueue(self, job: str, subject: str, *, at_ms: int | None = None) -> bool:
-        """Have `job` run for `subject`, at once or at a time (Unix ms). False: no Redis."""
-        ...
-
-
 class DocketQueue:
-    """`Queue` on a docket."""
+    """`app.services.calls.jobs.Queue` on a docket."""
 
     def __init__(self, docket: Docket, link: RedisLink) -> None:
         self._docket = docket

@@ -1,4 +1,4 @@
-"""The jobs of Retell, as the worker runs them. `app.queue.jobs` says what each is for.
+"""The jobs of Retell, as the worker runs them. `app.services.calls.jobs` says what each is for.
 
 Docket runs a job again when its worker died, and it knows no limit. So the SQL row counts the
 attempts, and docket is never asked to retry: a failure is recorded in the row, with the time of the
@@ -20,12 +20,19 @@ from app.config import Tuning
 from app.database.connection import StorageUnavailable
 from app.dispatch import dispatch
 from app.ports import CallGateway
-from app.queue.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, POST_CREATE, RECONCILE, Queue
 from app.resilience.circuit_breaker import CircuitOpen
 from app.retellai.errors import RetellError, RetellNotFound
 from app.retellai.types import Call
 from app.services.calls.errors import LeaseLost
 from app.services.calls.event import EventPolicy, RetryAt, after_failure, may_be_handled
+from app.services.calls.jobs import (
+    CHECK_CALL,
+    COPY_RECORDING,
+    HANDLE_EVENT,
+    POST_CREATE,
+    RECONCILE,
+    Queue,
+)
 from app.services.retellai.inbox import Inbox
 from app.services.retellai.recordings import RecordingGone, RecordingNotCopied, RecordingStore
 from app.services.retellai.records.events import ClaimedEvent

@@ -42,7 +42,7 @@ class DeadLetter(_Row):
 
 
 class UnknownCall(_Row):
-    """A creation of which nobody knows whether it rang. It is never dialled again by itself."""
+    """A creation that may have rung or not. It is never dialled again by itself."""
 
     id: str
     """The intent's id: Retell's idempotency key, and `intent_id` in the call's metadata."""
@@ -87,7 +87,7 @@ class Admin(Protocol):
 
 
 def install(app: FastAPI, admin: Admin, keys: Sequence[str]) -> None:
-    """Put `admin` behind the routes. Without this, or without keys, nobody gets in."""
+    """Put `admin` behind the routes. Without this, or without keys, they stay closed."""
     app.state.admin = admin
     app.state.admin_guard = Guard(keys, RATE)
 
@@ -133,7 +133,7 @@ async def replay(dead_letter_id: DeadLetterId, admin: RunningAdmin) -> Replayed:
 
 @router.get("/calls/unknown")
 async def list_unknown(admin: RunningAdmin) -> Sequence[UnknownCall]:
-    """List the creations of which nobody knows whether they rang."""
+    """List the creations that may have rung or not."""
     return [UnknownCall.model_validate(intent) for intent in await admin.list_unknown()]
 
 

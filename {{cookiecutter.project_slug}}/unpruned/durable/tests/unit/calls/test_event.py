@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.services.calls.event import (
@@ -20,6 +20,8 @@ from app.services.calls.event import (
     phase_of,
     replayed,
 )
+
+many = settings(deadline=None, derandomize=True)
 
 NOW = 1_763_800_000_000
 LEASE_MS = 60_000
@@ -58,6 +60,7 @@ def lived(ends_of_attempts: list[str], policy: EventPolicy) -> tuple[EventLife, 
     return event, runs, now
 
 
+@many
 @given(ends, policies)
 def test_a_handler_succeeds_once_at_the_most_and_runs_no_oftener_than_allowed(
     ends_of_attempts: list[str], policy: EventPolicy
@@ -71,6 +74,7 @@ def test_a_handler_succeeds_once_at_the_most_and_runs_no_oftener_than_allowed(
         assert not may_be_claimed(event, now + 10**12, take_over=True)
 
 
+@many
 @given(ends, policies)
 def test_every_event_ends_done_or_dead(ends_of_attempts: list[str], policy: EventPolicy) -> None:
     enough = [*ends_of_attempts, *["fails"] * (policy.max_attempts + 1)]
@@ -81,6 +85,7 @@ def test_every_event_ends_done_or_dead(ends_of_attempts: list[str], policy: Even
     assert event.leased_until is None
 
 
+@many
 @given(st.integers(1, 200), policies)
 def test_the_pause_grows_and_is_never_longer_than_the_longest(
     attempts: int, policy: EventPolicy

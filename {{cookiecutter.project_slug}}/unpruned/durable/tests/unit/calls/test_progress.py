@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.services.calls.progress import (
@@ -15,6 +15,7 @@ from app.services.calls.progress import (
     rank_of,
 )
 
+many = settings(deadline=None, derandomize=True)
 Message = tuple[str | None, dict[str, Any]]
 EMPTY: dict[str, Any] = {}
 
@@ -50,6 +51,7 @@ def heard(told: list[Message]) -> tuple[dict[str, Any], int]:
     return known, rank
 
 
+@many
 @given(st.permutations(MESSAGES * 2))
 def test_in_any_order_and_twice_the_same_record_comes_out(told: list[Message]) -> None:
     known, rank = heard(told)
@@ -65,6 +67,7 @@ def test_in_any_order_and_twice_the_same_record_comes_out(told: list[Message]) -
     }
 
 
+@many
 @given(st.lists(messages, min_size=1, max_size=8))
 def test_a_call_never_goes_back_and_nothing_known_is_lost(told: list[Message]) -> None:
     known: dict[str, Any] = {}
@@ -82,6 +85,7 @@ def test_a_call_never_goes_back_and_nothing_known_is_lost(told: list[Message]) -
         known, rank = merged, max(rank, rank_of(fields, event))
 
 
+@many
 @given(st.lists(messages, min_size=1, max_size=8))
 def test_a_message_that_comes_again_at_once_changes_nothing(told: list[Message]) -> None:
     once, rank = heard(told)

@@ -1,24 +1,22 @@
 """The life of an intent: a call that a caller asked for, stored before Retell hears of it.
 
-                        the call was answered, or found at Retell
-    pending ──> dialling ───────────────────────────────────────────────> placed
-                ^  ^  │                                                     ^
-                │  │  ├── nothing was done, now or before ──> refused       │ a webhook
-                │  │  ├── a web call that nobody waits for ─> abandoned     │ shows the call
-                │  │  │                                          │          │
-                │  │  │  asked for again: the hour begins anew   │          │
-                │  └──┼──────────────────────────────────────────┘          │
-                │     └── a phone may be ringing ──> unknown ───────────────┘
-                │                                      │
-                └── due, or asked for again ───────────┘
+    pending ──> dialling ──┬── there is a call ────────────────────────────> placed
+                   ^       ├── nothing was done, now or before ─> refused      ^
+                   │       ├── a web call without a caller ─────> abandoned    │
+                   │       │                                          │        │ a webhook
+                   │       │   asked for again: its hour begins anew  │        │ shows the call
+                   ├───────┼──────────────────────────────────────────┘        │
+                   │       └── a phone may be ringing ──────────> unknown ─────┘
+                   │                                              │
+                   └── due, or asked for again ───────────────────┘
 
-`dialling` is a lease: the worker or caller that holds it works on the intent, and nobody else. If
-it dies, the lease expires and the next one takes over. One intent rings one phone, once, since an
-intent that may have rung is
+`dialling` is a lease: the worker or caller that holds it works on the intent alone. If it dies, the
+lease expires, and the next one takes over. One intent rings one phone, once, since an intent that
+may have rung is
 
 - dialled again only with the same key and within the hour for which Retell knows the key,
 - searched for at Retell after that,
-- left to an operator when the search finds nothing: `unknown`, with no next attempt.
+- left to an operator when the search finds nothing: `unknown`, without a next attempt.
 
 `placed` is final. Times are Unix milliseconds.
 """
@@ -95,7 +93,7 @@ class Intent:
 
     @property
     def was_tried_before(self) -> bool:
-        """Whether an earlier attempt may have made a phone ring."""
+        """True if an earlier attempt may have made a phone ring."""
         return self.first_tried_at is not None and self.first_tried_at < self.updated_at
 
 
@@ -162,10 +160,10 @@ def first_step(
         intent: as it was leased.
         policy: how patient to be.
         now: the time.
-        has_caller: whether somebody waits for the answer.
+        has_caller: whether a caller waits for the answer.
     """
     if intent.kind == "web":
-        # An unused web call disturbs nobody, and its token is of use to its caller alone.
+        # An unused web call rings nowhere, and its token is of use to its caller alone.
         return Dial(intent.id) if has_caller else Settle("abandoned")
     return Dial(intent.id) if may_be_dialled(intent, policy, now) else Search()
 

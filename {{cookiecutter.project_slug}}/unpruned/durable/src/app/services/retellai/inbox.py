@@ -9,11 +9,11 @@ import structlog
 
 from app.cache.reads import Cache, call_key
 from app.clock import now_ms
-from app.queue.jobs import HANDLE_EVENT, Queue
 from app.retellai.idempotency import metadata_value
 from app.retellai.types import INTENT_ID, Call, WebhookEvent
 from app.services.calls.event import CALL_CREATED
 from app.services.calls.intent import is_shown_by_webhook
+from app.services.calls.jobs import HANDLE_EVENT, Queue
 from app.services.calls.progress import events_so_far
 from app.services.retellai.records.calls import fields_of
 from app.services.retellai.repository import Repository

@@ -1,7 +1,7 @@
 """Placing calls: an intent is stored, leased, dialled or searched for, and its outcome recorded.
 
 An intent is in the database before Retell is asked, so that whatever dies on the way is found
-again, by the caller who asks with the same key or by the worker's upkeep. What to do with it next
+again, by a caller that asks with the same key or by the worker's upkeep. What to do with it next
 is decided by `app.services.calls.intent`; here it is done.
 """
 
@@ -16,7 +16,6 @@ from app.cache.reads import Cache, call_key
 from app.clock import now_ms
 from app.config import Tuning
 from app.database.connection import StorageUnavailable
-from app.queue.jobs import POST_CREATE, RECONCILE, Queue
 from app.resilience.bulkhead import Bulkhead
 from app.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
 from app.retellai.client import RetellClient
@@ -46,6 +45,7 @@ from app.services.calls.intent import (
     first_step,
     next_step,
 )
+from app.services.calls.jobs import POST_CREATE, RECONCILE, Queue
 from app.services.retellai.outcomes import REFUSALS, outcome_of
 from app.services.retellai.repository import Repository
 from app.services.retellai.search import find_call
@@ -139,7 +139,7 @@ class Placing:
     async def place_web_call(self, intent: Intent, request: WebCallRequest) -> WebCall:
         """Register the web call of an intent that is leased. Raises `RetellError`, `CircuitOpen`.
 
-        An answer that is lost is no matter: nobody hears a web call that is not used.
+        An answer that is lost does no harm: an unused web call rings nowhere.
         """
         try:
             web_call = await self._breaker.call(lambda: self._client.create_web_call(request))
@@ -220,8 +220,8 @@ class Placing:
     async def _record_call(self, intent: Intent, call: Call, answer: BaseModel) -> None:
         """Record that Retell placed it, and what follows from it.
 
-        The event goes first: once the intent is settled, nobody comes back to store it. A database
-        that is unavailable does not take the call back: the caller is told of it, and once the
+        The event goes first: once the intent is settled, no worker comes back to store it. An
+        unavailable database does not take the call back: the caller is told of it, and once the
         lease has expired the intent is dialled again with its key, which answers the same call.
         """
         now = now_ms()

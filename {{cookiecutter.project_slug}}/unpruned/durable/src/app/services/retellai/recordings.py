@@ -1,4 +1,4 @@
-"""Copies of recordings: Retell's addresses die, after ten minutes or a day; the copies stay.
+"""Copies of recordings: Retell's addresses expire after ten minutes or a day; the copies stay.
 
 They go to RECORDINGS_URL, a folder or an S3-compatible store, by fsspec.
 """
@@ -15,7 +15,7 @@ import fsspec.core
 import httpx
 
 DOWNLOAD_SECONDS = 30.0
-"""How long the download may stand still."""
+"""The time that the download may stand still."""
 IN_MEMORY_BYTES = 8_000_000
 """A longer recording goes through a temporary file."""
 
@@ -32,7 +32,7 @@ class RecordingGone(RecordingNotCopied):
 
 
 class RecordingStore:
-    """Where copies go. Close it at the end.
+    """The store of copies. Close it at the end.
 
     Args:
         url: the folder, as fsspec writes it.

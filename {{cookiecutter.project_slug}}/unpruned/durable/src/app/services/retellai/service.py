@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from app.cache.reads import Cache, call_key
 from app.config import Tuning
-from app.queue.jobs import Queue
 from app.resilience.bulkhead import Bulkhead
 from app.resilience.circuit_breaker import CircuitBreaker
 from app.resilience.single_flight import SingleFlight
@@ -23,6 +22,7 @@ from app.retellai.types import (
     WebCallRequest,
 )
 from app.services.calls.intent import Intent, IntentKind, PlaceCall
+from app.services.calls.jobs import Queue
 from app.services.retellai.placing import Placing
 from app.services.retellai.repository import Repository
 
@@ -109,7 +109,7 @@ class RetellService:
     async def create_web_call(self, request: WebCallRequest, idempotency_key: str) -> WebCall:
         """Register a web call; a repeated key gets the same answer.
 
-        An answer that is lost leaves an unused web call at Retell, which nobody hears: the next
+        An answer that is lost leaves an unused web call at Retell, which rings nowhere: the next
         request makes another one.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Upkeep: what the worker puts right by itself, so that no call and no event is forgotten."""
+"""Upkeep: the worker puts right what was left open, so that no call and no event is forgotten."""
 
 import time
 
@@ -6,7 +6,7 @@ import structlog
 
 from app.clock import DAY_MS, now_ms
 from app.config import Tuning
-from app.queue.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, RECONCILE, Queue
+from app.services.calls.jobs import CHECK_CALL, COPY_RECORDING, HANDLE_EVENT, RECONCILE, Queue
 from app.services.retellai.inbox import Inbox
 from app.services.retellai.outcomes import REFUSALS
 from app.services.retellai.repository import Repository
@@ -45,7 +45,7 @@ class Upkeep:
         self._purge_at = 0.0
 
     async def reconcile(self, intent_id: str) -> None:
-        """Settle an intent whose outcome is open, unless somebody else does so now.
+        """Settle an intent whose outcome is open, unless another process does so now.
 
         Raises:
             StorageUnavailable: it stays open; so the sweep finds it again.

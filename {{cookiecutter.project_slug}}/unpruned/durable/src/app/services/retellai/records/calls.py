@@ -90,7 +90,7 @@ class Calls:
 
         Args:
             now: the time.
-            older_than_seconds: how long nothing was heard, and nobody asked.
+            older_than_seconds: how long nothing was heard, and Retell was not asked.
             limit: how many at the most.
             give_up_after_seconds: older calls are left as they are; not every agent's calls are
                 analysed.

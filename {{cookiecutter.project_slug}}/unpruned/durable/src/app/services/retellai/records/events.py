@@ -114,7 +114,7 @@ class Events:
     async def claim(
         self, event_id: str, *, lease_seconds: float, now: int, take_over: bool = True
     ) -> ClaimedEvent | None:
-        """Lease an event to handle it; None if it is done, dead, not due or somebody has it.
+        """Lease an event to handle it; None if it is done, dead, not due or leased.
 
         The attempt is counted here and committed, so an event that kills its worker is counted too.
         Look at `attempts` before you run it. Without `take_over`, one that was left behind is not
@@ -152,7 +152,7 @@ class Events:
         all: an event takes effect once, however often it was attempted.
 
         Raises:
-            LeaseLost: somebody else has the event by now; rolled back.
+            LeaseLost: another worker has the event by now; rolled back.
             StorageUnavailable: rolled back, or the commit was not confirmed.
         """
         async with self._database.transaction() as session:
@@ -200,7 +200,7 @@ class Events:
             return True
 
     async def due(self, now: int, limit: int) -> list[str]:
-        """Find events that are due and that nobody has; the longest due first. Not claimed."""
+        """Find events that are due and not leased; the longest due first. Not claimed."""
         wanted = (
             select(EventRow.id)
             .where(

@@ -67,7 +67,7 @@ class Intents:
     async def claim(
         self, intent_id: str, *, lease_seconds: float, now: int, has_caller: bool = False
     ) -> Intent | None:
-        """Lease an intent to dial or search; None if it is settled or somebody has it.
+        """Lease an intent to dial or search; None if it is settled or leased.
 
         With `has_caller`, one of which nothing was done is given too: the caller asks again.
         """
@@ -155,7 +155,7 @@ class Intents:
             return list(await session.scalars(wanted))
 
     async def unknown(self, limit: int) -> list[Intent]:
-        """Find intents of which nobody knows whether a phone rang; oldest first."""
+        """Find intents of which a phone may have rung or not; oldest first."""
         wanted = (
             select(IntentRow)
             .where(IntentRow.state == "unknown")

@@ -1,4 +1,4 @@
-"""A lease on one row: a token that nobody else has, for a limited time.
+"""A lease on one row: a token that one worker has, for a limited time.
 
 Only the holder of the token may change the row. A worker that dies loses its lease by time, and
 one that was too slow is told so.
@@ -21,5 +21,5 @@ def after(now: int, seconds: float) -> int:
 
 
 def is_free(leased_until: InstrumentedAttribute[int | None], now: int) -> ColumnElement[bool]:
-    """Select rows that nobody holds."""
+    """Select rows that are not leased."""
     return or_(leased_until.is_(None), leased_until <= now)

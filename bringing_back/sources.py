@@ -6,25 +6,25 @@ import json
 import os
 import re
 import stat
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint import RENDERED, TREE
 from blueprint.bake import manifest
 from blueprint.bake.layout import below
-from blueprint.bring_back.backward import Backward, places_of
-from blueprint.bring_back.edited_lines import carry_edits
 from blueprint.errors import ProjectRefusedError
 from blueprint.merge.files import as_text
-from blueprint.regenerate.base import QUESTIONS, is_copied
-from blueprint.regenerate.transaction import read
+from blueprint.regenerate.files import above, read
+from bringing_back.backward import Backward, places_of
+from bringing_back.edited_lines import carry_edits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from blueprint.bake.manifest import Manifest
     from blueprint.bake.record import Record
-    from blueprint.bring_back.edits import Edit
     from blueprint.merge.files import File
+    from bringing_back.edits import Edit
 
     Files = Mapping[str, File]
 
@@ -68,7 +68,7 @@ class Sources:
         self._layer = layer
         self._answers = sorted({str(answer) for answer in recorded.answers.values()})
         self._sources = {home: source for source, home in base.plan.items()}
-        with open(os.path.join(base.template, QUESTIONS), encoding="utf-8") as file:
+        with open(os.path.join(base.template, "cookiecutter.json"), encoding="utf-8") as file:
             self._copied: list[str] = json.load(file)["_copy_without_render"]
         self._refused: list[str] = []
 
@@ -211,6 +211,11 @@ def variants_of(template: str) -> list[Manifest]:
     """Return the manifest of every variant of a template."""
     files = sorted(os.listdir(os.path.join(template, "variants")))
     return [manifest.load(template, file.removesuffix(".yaml")) for file in files]
+
+
+def is_copied(path: str, patterns: list[str]) -> bool:
+    """Return whether cookiecutter copies a file as it is: it or a folder above it matches."""
+    return any(fnmatch(one, pattern) for one in (path, *above(path)) for pattern in patterns)
 
 
 def read_source(template: str, source: str) -> File:

@@ -18,8 +18,19 @@ from blueprint import RECORD, TREE
 from blueprint.bake import manifest, record
 from blueprint.bake.arrange import LEFTOVERS, list_files
 from blueprint.bake.layout import Layout, below
-from blueprint.bring_back.edits import find_edits, is_equal, read_project
-from blueprint.bring_back.sources import (
+from blueprint.errors import BlueprintError, ProjectRefusedError
+from blueprint.merge.files import as_text
+from blueprint.merge.lines import Labels
+from blueprint.merge.project import Merger
+from blueprint.regenerate.base import bake as bake_project
+from blueprint.regenerate.base import take_out
+from blueprint.regenerate.files import changes as differences
+from blueprint.regenerate.files import is_file, read, write
+from blueprint.regenerate.transaction import Transaction
+from blueprint.rename.module_names import module_name
+from blueprint.rename.rewrite import stale_names
+from bringing_back.edits import find_edits, is_equal, read_project
+from bringing_back.sources import (
     Baked,
     Change,
     Sources,
@@ -27,17 +38,6 @@ from blueprint.bring_back.sources import (
     refuse,
     variants_of,
 )
-from blueprint.errors import BlueprintError, ProjectRefusedError
-from blueprint.merge.files import as_text
-from blueprint.merge.lines import Labels
-from blueprint.merge.project import Merger
-from blueprint.regenerate.base import bake as bake_project
-from blueprint.regenerate.base import older_template, read_all
-from blueprint.regenerate.repository import is_file
-from blueprint.regenerate.transaction import Journal, read, write
-from blueprint.regenerate.transaction import changes as differences
-from blueprint.rename.module_names import Renames
-from blueprint.rename.rewrite import stale_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,13 +81,13 @@ def bring_back(
     """
     project, scope = find_project(path)
     recorded = read_record(template, project, layer)
-    with tempfile.TemporaryDirectory(prefix="bring-back-") as workshop:
-        old = take_template(template, recorded, workshop, same_tree=same_tree)
-        base = bake(old, recorded, os.path.join(workshop, "base"))
+    with tempfile.TemporaryDirectory(prefix="bring-back-") as work:
+        old = take_template(template, recorded, work, same_tree=same_tree)
+        base = bake(old, recorded, os.path.join(work, "base"))
         edited = read_project(project, base.files)
         edits = find_edits(base.files, edited, scope)
         changes = Sources(base, recorded, plan_of(template, recorded), layer).changes(edits, edited)
-        check_by_baking(base, changes, recorded, edited, workshop)
+        check_by_baking(base, changes, recorded, edited, work)
         written = merge_into_tree(template, old, changes)
     check_layouts(template, written)
     still_named = find_still_named(template, changes)
@@ -122,7 +122,7 @@ def read_record(template: str, project: str, layer: str | None) -> Record:
     if recorded.template != record.TEMPLATE_NAME or not os.path.isfile(file):
         raise ProjectRefusedError(
             f"{project} was baked by {recorded.template} as {recorded.variant}, and this template "
-            "has no such variant."
+            "has no such variant, so nothing was brought back."
         )
     layers = [one.name for one in manifest.load(template, recorded.variant).layers]
     if layer is not None and layer not in layers:
@@ -132,14 +132,14 @@ def read_record(template: str, project: str, layer: str | None) -> Record:
     return recorded
 
 
-def take_template(template: str, recorded: Record, workshop: str, *, same_tree: bool) -> str:
+def take_template(template: str, recorded: Record, work: str, *, same_tree: bool) -> str:
     """Return a copy of the template as it was when the project was baked.
 
     Raises:
         ProjectRefusedError: nobody knows what it was.
     """
-    older = older_template(template, recorded.commit, workshop)
-    if older is not None:
+    older = os.path.join(work, "older")
+    if take_out(template, recorded.commit, older):
         return older
     if not same_tree:
         why = (
@@ -149,11 +149,11 @@ def take_template(template: str, recorded: Record, workshop: str, *, same_tree: 
             "baked from."
         )
         raise ProjectRefusedError(
-            f"{why}\nSo nobody can tell what was changed in the project from what was changed in "
-            "the tree. Commit the tree, bake again and make the changes there; or, if the tree is "
-            "as it was then, say so: --same-tree"
+            f"{why}\nNobody can tell what was changed in the project from what was changed in the "
+            "tree since, so nothing was brought back.\nCommit the tree, bake again and make the "
+            "changes there; or, if the tree is as it was then, say so: --same-tree"
         )
-    copy = os.path.join(workshop, "template")
+    copy = os.path.join(work, "template")
     os.mkdir(copy)
     for name in record.BAKED_FROM:
         old, new = os.path.join(template, name), os.path.join(copy, name)
@@ -166,10 +166,9 @@ def take_template(template: str, recorded: Record, workshop: str, *, same_tree: 
 
 def bake(template: str, recorded: Record, folder: str) -> Baked:
     """Bake the recorded variant with the recorded answers into a new folder."""
-    answers = {**recorded.answers, "variant": recorded.variant}
-    project = bake_project(template, answers, folder)
+    files = bake_project(template, recorded.answers, recorded.variant, folder)
     variant = manifest.load(template, recorded.variant)
-    return Baked(template, variant, plan_of(template, recorded), read_all(project))
+    return Baked(template, variant, plan_of(template, recorded), files)
 
 
 def plan_of(template: str, recorded: Record) -> dict[str, str]:
@@ -179,14 +178,14 @@ def plan_of(template: str, recorded: Record) -> dict[str, str]:
 
 
 def check_by_baking(
-    base: Baked, changes: list[Change], recorded: Record, edited: Files, workshop: str
+    base: Baked, changes: list[Change], recorded: Record, edited: Files, work: str
 ) -> None:
     """Bake the tree with the changes, and compare that with the project.
 
     Raises:
         ProjectRefusedError: it would not be what the project is.
     """
-    template = os.path.join(workshop, "changed")
+    template = os.path.join(work, "changed")
     shutil.copytree(base.template, template)
     expected = {**base.files}
     for change in changes:
@@ -200,7 +199,7 @@ def check_by_baking(
             os.makedirs(os.path.dirname(path), exist_ok=True)
             write(path, change.file)
     try:
-        baked = bake(template, recorded, os.path.join(workshop, "again")).files
+        baked = bake(template, recorded, os.path.join(work, "again")).files
     except BlueprintError as error:
         raise ProjectRefusedError(
             f"Nothing was brought back, because the tree could not be baked with it:\n{error}"
@@ -297,24 +296,29 @@ def find_still_named(template: str, changes: list[Change]) -> list[str]:
     there = {below(change.source) for change in changes if change.file is not None}
     gone = {below(change.old_source) for change in changes if change.old_source} - there
     touched = {change.source for change in changes}
+    modules = {module_name(path) for path in gone} - {""}
+
+    def is_gone(name: str) -> bool:
+        return any(f"{name}.".startswith(f"{module}.") for module in modules)
+
     found: list[str] = []
     for source in list_files(os.path.join(template, TREE)) if gone else ():
         text = None if source in touched else as_text(read_source(template, source))
         if text is not None:
-            named = stale_names(Renames([]), gone, text, below(source))
+            named = stale_names(text, below(source), is_gone, gone, code=True)
             found += [f"{TREE}/{source}:{line}: {name}" for line, name in named]
     return found
 
 
 def write_all(template: str, changes: Mapping[str, File | None]) -> None:
     """Write all of the changes, or none; what a run left that was killed is taken back first."""
-    journal = Journal(template)
-    if journal.is_open:
-        journal.refuse_if_alive()
-        journal.recover(lambda _: None)
-    journal.open()
+    transaction = Transaction(template)
+    if transaction.is_open:
+        transaction.refuse_if_alive()
+        transaction.recover(lambda _: None)
+    transaction.open()
     try:
-        journal.apply(changes, (), lambda: None)
+        transaction.apply(changes, (), lambda: None)
     finally:
-        if journal.is_open:
-            journal.recover(lambda _: None)
+        if transaction.is_open:
+            transaction.recover(lambda _: None)

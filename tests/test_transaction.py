@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from blueprint.errors import ProjectRefusedError
-from blueprint.regenerate.transaction import Journal
+from blueprint.regenerate.transaction import Transaction
 from tests.baking import Entry, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blueprint.regenerate.transaction import File
+    from blueprint.merge.files import File
 
 PLAIN = stat.S_IFREG | 0o644
 CHANGES: dict[str, File | None] = {
@@ -70,15 +70,15 @@ def die() -> None:
 
 
 def apply(project: Path, at_the_end: Callable[[], None] = nothing) -> None:
-    journal = Journal(str(project))
-    journal.open()
-    journal.apply(CHANGES, ["README.md"], at_the_end)
+    transaction = Transaction(str(project))
+    transaction.open()
+    transaction.apply(CHANGES, ["README.md"], at_the_end)
 
 
 def recover(project: Path) -> list[str]:
     """Recover and return what git was told to forget."""
     forgotten: list[str] = []
-    Journal(str(project)).recover(forgotten.extend)
+    Transaction(str(project)).recover(forgotten.extend)
     assert not (project / ".blueprint-regenerating").exists()
     return forgotten
 
@@ -114,7 +114,7 @@ def dying(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         for name in ("rename", "replace", "mkdir", "rmdir", "remove", "symlink", "unlink"):
             monkeypatch.setattr(os, name, deadly(name))
         # A process that is killed takes nothing back.
-        monkeypatch.setattr(Journal, "_take_back", take_nothing_back)
+        monkeypatch.setattr(Transaction, "_take_back", take_nothing_back)
 
     return at
 
@@ -147,9 +147,9 @@ def test_a_recovery_that_is_killed_too_is_made_good_by_the_next(
     monkeypatch.undo()
     assert snapshot(project) != before
 
-    take_back = Journal._take_back
+    take_back = Transaction._take_back
     dying(number)
-    monkeypatch.setattr(Journal, "_take_back", take_back)
+    monkeypatch.setattr(Transaction, "_take_back", take_back)
     with contextlib.suppress(Killed):
         recover(project)
     monkeypatch.undo()

@@ -1,20 +1,25 @@
-"""Bringing the files of a project to their places in another layout, with what they name."""
+"""Bringing the files of a project to their paths in another layout, with what they name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint.merge.files import as_text
-from blueprint.rename.rewrite import rewrite, stale_names
+from blueprint.regenerate.unresolved import Place, parsed
+from blueprint.rename.module_names import module_name
+from blueprint.rename.rewrite import stale_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from blueprint.regenerate.transaction import File
-    from blueprint.rename.moves import Moves
+    from blueprint.merge.files import File
+    from blueprint.regenerate.moves import Moves
+
+# They name what git or docker does not see, and so does not move.
+IGNORE_FILES = (".gitignore", ".dockerignore")
 
 
-class Moved(NamedTuple):
+class Carried(NamedTuple):
     """The files of a project at their paths in the new layout."""
 
     files: dict[str, File]
@@ -26,18 +31,18 @@ class Moved(NamedTuple):
     """The new paths of the files in which a name was followed."""
 
 
-def moved_files(files: Mapping[str, File], moves: Moves, template: Mapping[str, File]) -> Moved:
-    """Bring files to the new layout, with the names of moved modules followed.
+def carry(files: Mapping[str, File], moves: Moves, template: Mapping[str, File]) -> Carried:
+    """Bring files to the new layout, with the names of what moved followed.
 
     Args:
         files: a project in the old layout.
         moves: the way to the new one.
         template: the files that the template gave the project: their new paths are theirs first.
     """
-    done = Moved({}, {}, {}, [])
+    done = Carried({}, {}, {}, [])
     for path in sorted(files, key=lambda path: (path not in template, path)):
         new = moves.new_path(path)
-        file = follow(files[path], path, new, moves)
+        file = follow(files[path], path, moves)
         (done.strays if new in done.files else done.files)[new] = file
         if new != path:
             done.moved[path] = new
@@ -46,19 +51,13 @@ def moved_files(files: Mapping[str, File], moves: Moves, template: Mapping[str, 
     return done
 
 
-# They name what git or docker does not see, and so do not move.
-IGNORE_FILES = (".gitignore", ".dockerignore")
-
-
-def follow(file: File, old: str, new: str, moves: Moves) -> File:
+def follow(file: File, path: str, moves: Moves) -> File:
     """Return a file with the names of what moved followed, if it is text that has any."""
-    where = moves.renames(old)
-    text = as_text(file) if where is not None else None
-    if where is None or text is None or not where[1].may_be_named_in(text):
+    text = as_text(file)
+    rewritten = moves.rewritten(text, path) if text is not None else None
+    if text is None or rewritten is None or rewritten == text:
         return file
-    folder, renames = where
-    rewritten = rewrite(renames, text, old.removeprefix(folder), new.removeprefix(folder))
-    if old.rpartition("/")[2] in IGNORE_FILES:
+    if path.rpartition("/")[2] in IGNORE_FILES:
         # What they name stays where it is, and must stay ignored; so must what comes after it.
         rewritten = "".join(
             line if line == was or f"\n{line}" in f"\n{text}" else f"{was}{line}"
@@ -69,26 +68,35 @@ def follow(file: File, old: str, new: str, moves: Moves) -> File:
     return file if rewritten == text else (file[0], rewritten.encode())
 
 
-def find_not_followed(
+def find_stale_names(
     result: Mapping[str, File],
-    ours: Moved,
-    base: Moved,
+    ours: Carried,
+    base: Carried,
     theirs: Mapping[str, File],
     moves: Moves,
-) -> list[str]:
-    """Return where the owner's lines still name what moved or is gone, as ``path:line: name``."""
-    gone = [path for path in moves.dropped if path not in result]
+) -> list[Place]:
+    """Return the places where the owner's lines name, as text, what moved or is gone."""
+    gone = [path for path in base.files if path not in theirs and path not in result]
+    modules = {module_name(path) for path in gone} - {""}
     back = {new: old for old, new in ours.moved.items()}
-    found: list[str] = []
+    found: list[Place] = []
     for path, file in ours.files.items():
         text = as_text(result[path]) if path in result and base.files.get(path) != file else None
         if text is None or path.rpartition("/")[2] in IGNORE_FILES:
             continue
         template = set(lines_of(theirs.get(path))) | set(lines_of(base.files.get(path)))
         lines = text.splitlines()
-        for line, name in stale_names(moves.all_renames(back.get(path, path)), gone, text, path):
+        old = back.get(path, path)
+
+        def is_stale(name: str, old: str = old) -> bool:
+            is_gone = any(f"{name}.".startswith(f"{module}.") for module in modules)
+            return is_gone or moves.new_name(name, old) != name
+
+        paths = [*gone, *moves.stale_paths(old)]
+        code = parsed(text) is None
+        for line, name in stale_names(text, path, is_stale, paths, code=code):
             if lines[line - 1] not in template:
-                found.append(f"{path}:{line}: {name}")
+                found.append(Place(path, line, name))
     return found
 
 

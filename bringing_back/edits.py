@@ -8,9 +8,10 @@ import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint import RECORD
+from blueprint.git import git
 from blueprint.merge.project import SAME_AFTER_RENAME, likeness_of
-from blueprint.regenerate.repository import NOT_OWN, git, is_file, split
-from blueprint.regenerate.transaction import read
+from blueprint.regenerate.files import is_file, read
+from blueprint.regenerate.repository import NOT_OWN, split
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

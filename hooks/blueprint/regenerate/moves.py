@@ -1,0 +1,221 @@
+"""The way of a project's files from the layout that they have to the one that they get.
+
+It has two steps. A project of an older commit first gets the paths that its variant has in the
+present template, as the ``was`` rows of the variant's manifest tell::
+
+    was:
+      src/app/engine/calls.py: src/app/gateway.py      # a file: where it is now, where it was
+      app.ports.CallGateway: app.gateway.CallGateway   # a class of it that is elsewhere now
+
+Then it gets the paths of the new variant, as the ``place`` rows of both manifests tell. The
+template's files are known by their path below their layer; a file of the owner's goes with the
+folder that it is in. Nothing is guessed, and no manifest of an older commit is read.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, NamedTuple
+
+from blueprint.bake.layout import below
+from blueprint.bake.manifest import is_name
+from blueprint.merge.files import as_text
+from blueprint.rename.module_names import module_name
+from blueprint.rename.step import Step, covers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from blueprint.bake.layout import Layout
+    from blueprint.bake.manifest import Was
+    from blueprint.merge.files import File
+    from blueprint.rename.module_names import Move
+
+
+class Project(NamedTuple):
+    """The files that a project has: those that the template gave it, and all of them."""
+
+    base: Mapping[str, File]
+    paths: Iterable[str]
+
+
+class Moves:
+    """The whole way of one project.
+
+    Args:
+        old: the layout of the project's variant in the present template.
+        new: the layout of the variant that it gets.
+        tree: every file of the present template's tree.
+        project: its files, as they are.
+        kept: the paths of files of other variants that the project has kept.
+    """
+
+    def __init__(
+        self,
+        old: Layout,
+        new: Layout,
+        tree: Iterable[str],
+        project: Project,
+        kept: Iterable[str] = (),
+    ) -> None:
+        tree = list(tree)
+        # Files of the new variant that the project kept when it was that variant.
+        kept = set(kept) - project.base.keys()
+        brought_back = Step(moves_since(new.manifest.was, kept))
+        moves = moves_since(old.manifest.was, project.base)
+        moves += [(path, brought_back.new_path(path)) for path in kept]
+        names = names_since(old.manifest.was, project.base)
+        first = Step(moves, names, project.paths)
+        self.steps = (first, between_variants(old, new, tree, project, first))
+        self.homes = {
+            new.home(below(path)): old.home(below(path))
+            for path in old.plan(tree).keys() & new.plan(tree).keys()
+        }
+        """The path in the old variant of each file that both have from one source, by the new."""
+
+    def new_path(self, path: str) -> str:
+        """Return the path that a file of the project gets."""
+        for step in self.steps:
+            path = step.new_path(path)
+        return path
+
+    def rewritten(self, text: str, path: str) -> str:
+        """Return the text of the file at `path` with everything called by its new name."""
+        for step in self.steps:
+            text, path = step.rewritten(text, path), step.new_path(path)
+        return text
+
+    def new_name(self, name: str, path: str) -> str:
+        """Return the new dotted name of a module, or of a thing in one, in the file at `path`."""
+        for step in self.steps:
+            name, path = step.renames(path)[1].module(name), step.new_path(path)
+        return name
+
+    def stale_paths(self, path: str) -> set[str]:
+        """Return the old paths of what has another one now, as the file at `path` may name them."""
+        known: list[Mapping[str, str]] = []
+        for step in self.steps:
+            known.append(step.renames(path)[1].paths)
+            path = step.new_path(path)
+        found: set[str] = set()
+        for old in {old for paths in known for old in paths}:
+            new = old
+            for paths in known:
+                new = paths.get(new, new)
+            if new != old:
+                found.add(old)
+        return found
+
+
+def moves_since(rows: Iterable[Was], base: Iterable[str]) -> list[Move]:
+    """Return the moves that a project of an older commit has not made yet.
+
+    A row counts if the project has something at the old path and nothing at the new one. What one
+    row moved may be moved on by another: a to b, then b to c.
+    """
+    now = {path: path for path in base}
+    waiting = sorted((row for row in rows if not is_name(row)), key=lambda row: -len(row.before))
+    folders: list[Move] = []
+    while True:
+        row = next((row for row in waiting if counts(row, now)), None)
+        if row is None:
+            break
+        waiting.remove(row)
+        folders = [(old, moved(row, new)) for old, new in folders]
+        if row.before.endswith("/"):
+            folders.append((row.before, row.now))
+        now = {path: moved(row, new) for path, new in now.items()}
+    by_folder = Step(folders)
+    return [*folders, *(move for move in now.items() if by_folder.new_path(move[0]) != move[1])]
+
+
+def counts(row: Was, now: Mapping[str, str]) -> bool:
+    """Return whether a row is of a move not made yet, by each path as it was and as it is now."""
+    return any(covers(row.before, new) for new in now.values()) and not any(
+        covers(row.now, path) for path in now
+    )
+
+
+def moved(row: Was, path: str) -> str:
+    """Return a path as a row changes it."""
+    return row.now + path[len(row.before) :] if covers(row.before, path) else path
+
+
+def names_since(rows: Iterable[Was], base: Mapping[str, File]) -> list[Move]:
+    """Return the names in modules that a project of an older commit has under their old names."""
+    rows = [row for row in rows if is_name(row)]
+    if not rows:
+        return []
+    files = {module_name(path): file for path, file in base.items()}
+
+    def has(name: str) -> bool:
+        module, _, thing = name.rpartition(".")
+        return module in files and thing in defined(files[module])
+
+    now = {row.before: row.now for row in rows}
+    found: list[Move] = []
+    for row in rows:
+        if has(row.before):
+            name = row.now
+            for _ in rows:
+                name = now.get(name, name)
+            if not has(name):
+                found.append((row.before, name))
+    return found
+
+
+def defined(file: File) -> set[str]:
+    """Return the names that a module defines at its top, without those that it imports."""
+    try:
+        statements = ast.parse(as_text(file) or "").body
+    except SyntaxError:
+        return set()
+    found: set[str] = set()
+    for statement in statements:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(statement.name)
+        else:
+            found |= {
+                node.id
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
+    return found
+
+
+def between_variants(
+    old: Layout, new: Layout, tree: list[str], project: Project, first: Step
+) -> Step:
+    """Return the step from one variant to another of the present template."""
+    before, after = homes(old, tree), homes(new, tree)
+    folders = folder_moves(old, new, before.keys() & after.keys())
+    by_folder = Step(folders)
+    # What only the old variant has stays where it is, also if the template has dropped it since.
+    stays = {first.new_path(path): first.new_path(path) for path in project.base}
+    files = {**stays, **{home: after.get(source, home) for source, home in before.items()}}
+    # Prose that was written for its variant speaks of that variant's files.
+    own = f"{old.manifest.layers[-1].name}/"
+    left = {before[below(p)] for p in tree if p.startswith(own) and p.endswith(".md")}
+    exceptions = [(path, to) for path, to in files.items() if to != by_folder.new_path(path)]
+    paths = [*after.values(), *(first.new_path(path) for path in project.paths)]
+    return Step([*folders, *exceptions], (), paths, left)
+
+
+def homes(layout: Layout, tree: Iterable[str]) -> dict[str, str]:
+    """Return where a layout has each file of the tree, by its path below its layer."""
+    return {below(path): home for path in tree if (home := layout.destination(path)) is not None}
+
+
+def folder_moves(old: Layout, new: Layout, shared: Iterable[str]) -> list[Move]:
+    """Return the folders that have another path in the new layout.
+
+    What an owner adds to a folder of the template goes where the template's own files go.
+    """
+    shared = list(shared)
+    rows = (*old.manifest.place, *new.manifest.place)
+    found: Mapping[str, str] = {
+        old.home(source): new.home(source)
+        for source in {row.source for row in rows if row.source.endswith("/")}
+        if any(path.startswith(source) for path in shared)
+    }
+    return [(before, after) for before, after in found.items() if before != after]
