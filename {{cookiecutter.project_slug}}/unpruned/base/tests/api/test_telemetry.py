@@ -161,8 +161,16 @@ def log() -> Iterator[structlog.stdlib.BoundLogger]:
     configure_logging("error", "json")
 
 
-PRIVATE_PARTS = ["+", "%2B", "1415", "(415) ", "555-0123", "key_", "eyJ", ".a", "Bearer ", "earer"]
-PRIVATE_PARTS += [" ", "\n", "input_value=", ", input_type="]
+# Whole ones, and what they are made of: a text may hold a part of one, or two run together.
+PRIVATE_PARTS = [
+    "+14155550123",
+    "%2B14155550123",
+    "(415) 555-0123",
+    "key_0123456789",
+    "eyJh.eyJz.c",
+]
+PRIVATE_PARTS += ["Bearer abc", "input_value='a', input_type=str", "+", "%2", "415", " ", "key_"]
+PRIVATE_PARTS += ["eyJ", ".", "earer ", "input_value=", ", input_type=", "\n"]
 
 
 @given(st.lists(st.sampled_from(PRIVATE_PARTS) | st.text(max_size=4), max_size=12).map("".join))
