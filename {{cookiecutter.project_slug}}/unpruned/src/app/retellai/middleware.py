@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
+from app import telemetry
 from app.errors import BadSignature, BodyTooLong, InternalError
 from app.retellai.types import readable
 
@@ -28,7 +29,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class RequestContextMiddleware:
-    """Gives each request an id, logs how it ended, and answers what nobody caught.
+    """Gives each request an id, logs and counts how it ended, and answers what nobody caught.
 
     The id is the caller's `X-Request-ID` when it is a plain word, else a new one; it is sent back
     and stands in every log line of the request.
@@ -44,6 +45,7 @@ class RequestContextMiddleware:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        telemetry.request_began(scope["method"])
         started = time.perf_counter()
         statuses: list[int] = []
 
@@ -65,12 +67,16 @@ class RequestContextMiddleware:
                 problem = InternalError(request_id=request_id)
                 await problem.response()(scope, receive, send_with_id)
             finally:
+                seconds = time.perf_counter() - started
+                status = statuses[0] if statuses else None
+                route = getattr(scope.get("route"), "path_format", "")
+                telemetry.request_ended(scope["method"], route, status, seconds)
                 log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],
-                    status=statuses[0] if statuses else None,
-                    ms=round((time.perf_counter() - started) * 1000, 1),
+                    status=status,
+                    ms=round(seconds * 1000, 1),
                 )
 
 
