@@ -85,7 +85,7 @@ def run(
     )
 
 
-class Cook(NamedTuple):
+class User(NamedTuple):
     """Somebody with an empty home folder and a folder to bake into."""
 
     home: Path
