@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # This file is called like a package that cookiecutter imports: its folder must not come first.
 sys.path[:1] = [str(ROOT), str(ROOT / "hooks")]
 
-from tests.baking import Cook, environment, run, tool  # noqa: E402
+from tests.baking import User, environment, run, tool  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -211,7 +211,7 @@ def serve(folder: Path) -> Generator[tuple[Server, Server]]:
     home, baked, plain = (folder / each for each in ("home", "baked", "plain"))
     for each in (home, baked, plain):
         each.mkdir()
-    project = Cook(home, baked).bake(ROOT, variant="monolith")
+    project = User(home, baked).bake(ROOT, variant="monolith")
     done = run(tool("uv"), "sync", "--quiet", "--no-dev", cwd=project, home=home)
     if done.returncode != 0:
         sys.exit(done.stderr)
