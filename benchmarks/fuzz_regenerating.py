@@ -36,7 +36,7 @@ from blueprint.bake import manifest  # noqa: E402
 from blueprint.bake.arrange import LEFTOVERS, list_files  # noqa: E402
 from blueprint.bake.layout import Layout  # noqa: E402
 from blueprint.rename.step import covers  # noqa: E402
-from tests.baking import Cook, commit_all, git, record_of, three_variants  # noqa: E402
+from tests.baking import User, commit_all, git, record_of, three_variants  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -129,26 +129,26 @@ class Moves:
         return source
 
 
-class Kitchen:
+class PristineProjects:
     """A template, and one untouched project of each of its variants."""
 
     def __init__(self, template: Path, folder: Path) -> None:
         self.template = template
         self.folder = folder
         self.variants = sorted(path.stem for path in (template / "variants").glob("*.yaml"))
-        self.pristine: dict[str, Path] = {}
+        self.projects: dict[str, Path] = {}
         for variant in self.variants:
-            self.pristine[variant] = self.cook(f"pristine-{variant}").bake(
+            self.projects[variant] = self.user(f"pristine-{variant}").bake(
                 template, variant=variant
             )
-        self.trees = {variant: tree_of(path) for variant, path in self.pristine.items()}
-        self.slug = self.pristine[self.variants[0]].name
+        self.trees = {variant: tree_of(path) for variant, path in self.projects.items()}
+        self.slug = self.projects[self.variants[0]].name
 
-    def cook(self, name: str) -> Cook:
+    def user(self, name: str) -> User:
         """Return somebody with a new home and a new folder to bake into."""
         for part in ("home", "out"):
             (self.folder / name / part).mkdir(parents=True)
-        return Cook(self.folder / name / "home", self.folder / name / "out")
+        return User(self.folder / name / "home", self.folder / name / "out")
 
 
 class Owner:
@@ -760,24 +760,24 @@ class Run(NamedTuple):
     facts: Counter[str]
 
 
-def fuzz(kitchen: Kitchen, old: str, new: str, seed: int, *, keep: bool = False) -> Run:
+def fuzz(pristine: PristineProjects, old: str, new: str, seed: int, *, keep: bool = False) -> Run:
     """Let an owner with this seed work on `old`, regenerate it as `new`, and look."""
     name = f"{old}-to-{new}-{seed}"
-    cook = kitchen.cook(name)
-    project = cook.out / kitchen.slug
-    shutil.copytree(kitchen.pristine[old], project, symlinks=True)
+    user = pristine.user(name)
+    project = user.out / pristine.slug
+    shutil.copytree(pristine.projects[old], project, symlinks=True)
     own_ignores(project)
     foreign = {
-        path for variant in kitchen.variants for path in kitchen.trees[variant]
-        if path not in kitchen.trees[old]
+        path for variant in pristine.variants for path in pristine.trees[variant]
+        if path not in pristine.trees[old]
     }  # fmt: skip
     owner = Owner(seed, project, foreign)
     owner.work(owner.random.randint(1, 12))
     in_git = owner.random.random() < 0.8
     head = commit_all(project) if in_git else ""
     ours, empty = tree_of(project), empty_folders(project)
-    done = cook.cookiecutter(
-        kitchen.template, "--no-input", "-f", f"project_slug={kitchen.slug}", f"variant={new}"
+    done = user.cookiecutter(
+        pristine.template, "--no-input", "-f", f"project_slug={pristine.slug}", f"variant={new}"
     )
     after, said = tree_of(project), done.stdout + done.stderr
     problems = [f"exit code {done.returncode}:\n{said}"] if done.returncode else []
@@ -789,22 +789,22 @@ def fuzz(kitchen: Kitchen, old: str, new: str, seed: int, *, keep: bool = False)
             unmerged = unmerged_paths(project)
             if git(project, "rev-parse", "HEAD") != head:
                 problems.append("HEAD is another commit")
-        base = kitchen.trees[old] | {
-            path: ours[path] for path in (".gitignore",) if path not in kitchen.trees[old]
+        base = pristine.trees[old] | {
+            path: ours[path] for path in (".gitignore",) if path not in pristine.trees[old]
         }
-        theirs = kitchen.trees[new]
-        moves = Moves(kitchen.template, old, new)
+        theirs = pristine.trees[new]
+        moves = Moves(pristine.template, old, new)
         mine = {path: file for path, file in ours.items() if path not in IGNORED}
         rest = {path: file for path, file in after.items() if path not in IGNORED}
         if {path: after.get(path) for path in IGNORED} != {path: ours[path] for path in IGNORED}:
             problems.append("an ignored file was touched")
-        if ".gitignore" not in kitchen.trees[old]:
+        if ".gitignore" not in pristine.trees[old]:
             # Ours for the test's sake, in a template that has none.
             problems += [] if rest.pop(".gitignore", None) == mine.pop(".gitignore") else ["ignore"]
             del base[".gitignore"]
         found = Finding(base, mine, theirs, rest, moves, said, unmerged, in_git)
         problems += Check(found).problems()
-        problems += beside(cook.out, project, ours, new, in_git=in_git)
+        problems += beside(user.out, project, ours, new, in_git=in_git)
         problems += [f"{path}/ was left empty" for path in sorted(empty_folders(project) - empty)]
         if record_of(project)["variant"] != new:
             problems.append("the record names another variant")
@@ -824,7 +824,7 @@ def fuzz(kitchen: Kitchen, old: str, new: str, seed: int, *, keep: bool = False)
         problems=len(problems),
     )
     if not keep or not problems:
-        shutil.rmtree(kitchen.folder / name)
+        shutil.rmtree(pristine.folder / name)
     return Run(name, problems, owner.done, facts)
 
 
@@ -906,13 +906,13 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
             folder = given.keep / name if given.keep else Path(temporary)
             folder.mkdir(parents=True, exist_ok=True)
-            kitchen = Kitchen(TEMPLATES[name](folder), folder)
+            pristine = PristineProjects(TEMPLATES[name](folder), folder)
             edits: Counter[str] = Counter()
             facts: Counter[str] = Counter()
-            for old, new, seed in schedule(kitchen.variants, given.runs, given.seed):
+            for old, new, seed in schedule(pristine.variants, given.runs, given.seed):
                 if given.pair:
                     old, new = given.pair
-                run = fuzz(kitchen, old, new, seed, keep=given.keep is not None)
+                run = fuzz(pristine, old, new, seed, keep=given.keep is not None)
                 edits += run.edits
                 facts += run.facts
                 for problem in run.problems:

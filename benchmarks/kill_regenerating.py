@@ -30,12 +30,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "hooks")]
 
 from benchmarks.fuzz_regenerating import (  # noqa: E402
     TEMPLATES,
-    Kitchen,
+    PristineProjects,
     Tree,
     empty_folders,
     tree_of,
 )
-from tests.baking import Cook, commit_all, environment, git  # noqa: E402
+from tests.baking import User, commit_all, environment, git  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class State(NamedTuple):
 class Scene(NamedTuple):
     """A project as it is before and after, with git and without, and how long it takes."""
 
-    kitchen: Kitchen
+    pristine: PristineProjects
     folder: Path
     projects: dict[bool, Path]
     old: dict[bool, State]
@@ -81,20 +81,20 @@ def state_of(project: Path) -> State:
     return State(tree_of(project), frozenset(empty_folders(project)), status)
 
 
-def command(kitchen: Kitchen, *answers: str) -> Sequence[str]:
+def command(pristine: PristineProjects, *answers: str) -> Sequence[str]:
     """Return the command that regenerates."""
-    given = (f"project_slug={kitchen.slug}", f"variant={NEW}", *answers)
+    given = (f"project_slug={pristine.slug}", f"variant={NEW}", *answers)
     return (
-        sys.executable, "-m", "cookiecutter", str(kitchen.template), "--no-input", "-f", *given,
+        sys.executable, "-m", "cookiecutter", str(pristine.template), "--no-input", "-f", *given,
     )  # fmt: skip
 
 
-def start(kitchen: Kitchen, cook: Cook) -> subprocess.Popen[bytes]:
+def start(pristine: PristineProjects, user: User) -> subprocess.Popen[bytes]:
     """Start regenerating in a process group of its own."""
     return subprocess.Popen(
-        command(kitchen),
-        cwd=cook.out,
-        env=environment(cook.out, cook.home),
+        command(pristine),
+        cwd=user.out,
+        env=environment(user.out, user.home),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -102,10 +102,10 @@ def start(kitchen: Kitchen, cook: Cook) -> subprocess.Popen[bytes]:
     )
 
 
-def make_project(kitchen: Kitchen, folder: Path, *, in_git: bool) -> Path:
+def make_project(pristine: PristineProjects, folder: Path, *, in_git: bool) -> Path:
     """Make a project with edits, a conflict, a deletion and many files that move."""
-    project = folder / kitchen.slug
-    shutil.copytree(kitchen.pristine[OLD], project)
+    project = folder / pristine.slug
+    shutil.copytree(pristine.projects[OLD], project)
     for number in range(OWN_FILES):
         own = project / f"src/app/retellai/own{number}.py"
         own.write_text(f'"""Ours."""\n\nfrom app.retellai.types import Call\n\nX{number} = Call\n')
@@ -125,7 +125,7 @@ def make_project(kitchen: Kitchen, folder: Path, *, in_git: bool) -> Path:
     return project
 
 
-def make_scene(kitchen: Kitchen, folder: Path) -> Scene:
+def make_scene(pristine: PristineProjects, folder: Path) -> Scene:
     """Make the projects, regenerate each once, and see how long that takes."""
     projects: dict[bool, Path] = {}
     old: dict[bool, State] = {}
@@ -134,30 +134,30 @@ def make_scene(kitchen: Kitchen, folder: Path) -> Scene:
     for in_git in (True, False):
         source = folder / f"source-{in_git}"
         source.mkdir()
-        projects[in_git] = make_project(kitchen, source, in_git=in_git)
+        projects[in_git] = make_project(pristine, source, in_git=in_git)
         old[in_git] = state_of(projects[in_git])
-        cook = fresh(folder, f"calibrate-{in_git}", projects[in_git])
-        times.append(timed(kitchen, cook))
-        new[in_git] = state_of(cook.out / kitchen.slug)
+        user = fresh(folder, f"calibrate-{in_git}", projects[in_git])
+        times.append(timed(pristine, user))
+        new[in_git] = state_of(user.out / pristine.slug)
         if old[in_git] == new[in_git]:
             raise RuntimeError("regenerating did nothing")
     seconds, changing, tidying = (statistics.mean(part) for part in zip(*times, strict=True))
-    return Scene(kitchen, folder, projects, old, new, seconds, changing, tidying)
+    return Scene(pristine, folder, projects, old, new, seconds, changing, tidying)
 
 
-def fresh(folder: Path, name: str, project: Path) -> Cook:
+def fresh(folder: Path, name: str, project: Path) -> User:
     """Return somebody who has a copy of the project."""
-    cook = Cook(folder / name / "home", folder / name / "out")
-    cook.home.mkdir(parents=True)
-    shutil.copytree(project, cook.out / project.name, symlinks=True)
-    return cook
+    user = User(folder / name / "home", folder / name / "out")
+    user.home.mkdir(parents=True)
+    shutil.copytree(project, user.out / project.name, symlinks=True)
+    return user
 
 
-def timed(kitchen: Kitchen, cook: Cook) -> tuple[float, float, float]:
+def timed(pristine: PristineProjects, user: User) -> tuple[float, float, float]:
     """Regenerate; return the seconds in all, of changing files, and of tidying up."""
-    work_folder = cook.out / kitchen.slug / WORK_FOLDER
+    work_folder = user.out / pristine.slug / WORK_FOLDER
     begin = time.perf_counter()
-    process = start(kitchen, cook)
+    process = start(pristine, user)
     journal = done = 0.0
     while process.poll() is None:
         journal = journal or (time.perf_counter() if (work_folder / "journal.json").exists() else 0)
@@ -173,19 +173,19 @@ def kill_once(scene: Scene, number: int, kills: int) -> Outcome:
     """Kill one run at an instant that `number` of `kills` decides, and look at what is left."""
     chance = random.Random(number)  # noqa: S311 - the same instants again
     in_git = number % 4 != 3
-    cook = fresh(scene.folder, f"kill-{number}", scene.projects[in_git])
-    project = cook.out / scene.kitchen.slug
+    user = fresh(scene.folder, f"kill-{number}", scene.projects[in_git])
+    project = user.out / scene.pristine.slug
     phase = ("anywhere", "changing", "tidying")[number % 3]
     part = (number // 3 + chance.random()) / (kills // 3 + 1)
-    process = start(scene.kitchen, cook)
+    process = start(scene.pristine, user)
     wait_for(process, project, phase, part, scene)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     try:
-        found, problems = look(scene, cook, project, in_git=in_git)
+        found, problems = look(scene, user, project, in_git=in_git)
     finally:
-        shutil.rmtree(cook.out.parent)
+        shutil.rmtree(user.out.parent)
     return Outcome(phase, found, [f"kill {number} ({phase}): {problem}" for problem in problems])
 
 
@@ -207,13 +207,13 @@ def wait_for(
         pass
 
 
-def look(scene: Scene, cook: Cook, project: Path, *, in_git: bool) -> tuple[str, list[str]]:
+def look(scene: Scene, user: User, project: Path, *, in_git: bool) -> tuple[str, list[str]]:
     """Return what a kill left, and what is wrong with it."""
     ends = {"old": scene.old[in_git], "new": scene.new[in_git]}
     state = state_of(project)
     found = next((name for name, end in ends.items() if state == end), "between")
     # A bad answer, so that this run does no more than recover.
-    refused = again(scene, cook, "description=two\nlines")
+    refused = again(scene, user, "description=two\nlines")
     if refused.returncode != 1 or "description" not in refused.stderr:
         return found, [f"the next run was not refused as it should be: {refused.stderr}"]
     state = state_of(project)
@@ -224,11 +224,11 @@ def look(scene: Scene, cook: Cook, project: Path, *, in_git: bool) -> tuple[str,
         return found, [f"the project was {found} already, and is {after} after the next run"]
     problems: list[str] = []
     if after == "old":
-        last = again(scene, cook)
+        last = again(scene, user)
         if last.returncode or state_of(project) != ends["new"]:
             problems.append(f"the run after that did not work: {last.stderr}")
     # A run that was killed may have made its copy, and then the next one makes another.
-    beside = [path for path in cook.out.iterdir() if path != project]
+    beside = [path for path in user.out.iterdir() if path != project]
     if beside and in_git:
         problems.append(f"left beside the project: {sorted(path.name for path in beside)}")
     problems += [
@@ -239,12 +239,12 @@ def look(scene: Scene, cook: Cook, project: Path, *, in_git: bool) -> tuple[str,
     return found if found != "between" else f"restored to {after}", problems
 
 
-def again(scene: Scene, cook: Cook, *answers: str) -> subprocess.CompletedProcess[str]:
+def again(scene: Scene, user: User, *answers: str) -> subprocess.CompletedProcess[str]:
     """Run the command once more, to its end."""
     return subprocess.run(
-        command(scene.kitchen, *answers),
-        cwd=cook.out,
-        env=environment(cook.out, cook.home),
+        command(scene.pristine, *answers),
+        cwd=user.out,
+        env=environment(user.out, user.home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -272,7 +272,7 @@ def main() -> int:
     kills: int = given.kills
     with tempfile.TemporaryDirectory(prefix="kill-") as temporary:
         folder = Path(temporary)
-        scene = make_scene(Kitchen(TEMPLATES[given.template](folder), folder), folder)
+        scene = make_scene(PristineProjects(TEMPLATES[given.template](folder), folder), folder)
         print(
             f"a run takes {scene.seconds:.2f} s, of which {scene.changing * 1000:.0f} ms change "
             f"files and {scene.tidying * 1000:.0f} ms tidy up"

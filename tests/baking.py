@@ -85,7 +85,7 @@ def run(
     )
 
 
-class Cook(NamedTuple):
+class User(NamedTuple):
     """Somebody with an empty home folder and a folder to bake into."""
 
     home: Path
@@ -127,7 +127,7 @@ def commit_all(folder: Path) -> str:
     """Make `folder` a git repository of one more commit and return the commit."""
     git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message=All of it")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message=All of it")
     return git(folder, "rev-parse", "HEAD")
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
-from benchmarks.fuzz_regenerating import Kitchen
+from benchmarks.fuzz_regenerating import PristineProjects
 from tests.baking import (
     VARIANTS,
-    Cook,
+    User,
     commit_all,
     copy_of_repository,
     git,
@@ -50,24 +50,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = others
 
 
-def new_cook(folder: Path) -> Cook:
+def new_user(folder: Path) -> User:
     """Return somebody who lives and bakes in `folder`."""
     (folder / "home").mkdir()
     (folder / "out").mkdir()
-    return Cook(folder / "home", folder / "out")
+    return User(folder / "home", folder / "out")
 
 
 @pytest.fixture
-def cook(tmp_path: Path) -> Cook:
+def user(tmp_path: Path) -> User:
     """Somebody who bakes for one test."""
-    return new_cook(tmp_path)
+    return new_user(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def default_bakes(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A project of each variant with the default answers. Not to be written to."""
     return {
-        variant: new_cook(tmp_path_factory.mktemp(variant)).bake(template, variant=variant)
+        variant: new_user(tmp_path_factory.mktemp(variant)).bake(template, variant=variant)
         for variant in VARIANTS
     }
 
@@ -91,7 +91,7 @@ def installed(
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             folder.mkdir()
-            project = new_cook(folder).bake(template, variant=variant)
+            project = new_user(folder).bake(template, variant=variant)
             done = run(tool("uv"), "sync", cwd=project, home=folder / "home")
             assert done.returncode == 0, done.stderr
     return folder / "out" / "voice-app"
@@ -106,9 +106,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kitchen(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+def pristine(history: Path, tmp_path_factory: pytest.TempPathFactory) -> PristineProjects:
     """One untouched toy of each variant."""
-    return Kitchen(history, tmp_path_factory.mktemp("kitchen"))
+    return PristineProjects(history, tmp_path_factory.mktemp("pristine"))
 
 
 @pytest.fixture
@@ -119,12 +119,12 @@ def own_history(history: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bake(kitchen: Kitchen, cook: Cook) -> Callable[..., Path]:
-    """Put a toy of a variant where `cook` bakes, with files of the owner's, committed."""
+def bake(pristine: PristineProjects, user: User) -> Callable[..., Path]:
+    """Put a toy of a variant where `user` bakes, with files of the owner's, committed."""
 
     def put(variant: str = "monolith", in_git: bool = True, **files: str | bytes) -> Path:
-        project = cook.out / SLUG
-        shutil.copytree(kitchen.pristine[variant], project)
+        project = user.out / SLUG
+        shutil.copytree(pristine.projects[variant], project)
         write(project, files)
         if in_git:
             commit_all(project)

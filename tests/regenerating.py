@@ -12,7 +12,7 @@ from benchmarks.fuzz_regenerating import (
     tree_of,
 )
 from tests.baking import (
-    Cook,
+    User,
     commit_all,
     git,
     record_of,
@@ -100,19 +100,19 @@ def edit(project: Path, path: str, old: str, new: str) -> None:
 
 
 def regenerate(
-    cook: Cook, template: Path | str, variant: str, *options: str, **answers: str
+    user: User, template: Path | str, variant: str, *options: str, **answers: str
 ) -> Done:
     """Regenerate the toy by the form for scripts."""
     given = {"project_slug": SLUG, "variant": variant} | answers
     pairs = [f"{key}={value}" for key, value in given.items()]
-    return cook.cookiecutter(template, "--no-input", "-f", *options, *pairs)
+    return user.cookiecutter(template, "--no-input", "-f", *options, *pairs)
 
 
-def regenerated(cook: Cook, template: Path, variant: str, **answers: str) -> str:
+def regenerated(user: User, template: Path, variant: str, **answers: str) -> str:
     """Regenerate the toy, which must work; return what was said."""
-    done = regenerate(cook, template, variant, **answers)
+    done = regenerate(user, template, variant, **answers)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert record_of(cook.out / SLUG)["variant"] == variant
+    assert record_of(user.out / SLUG)["variant"] == variant
     return done.stdout + done.stderr
 
 
@@ -152,9 +152,9 @@ def change_record(project: Path, **changes: object) -> None:
     commit_all(project)
 
 
-def recovered(cook: Cook, template: Path) -> Done:
+def recovered(user: User, template: Path) -> Done:
     """Start a run that has to be refused after it has recovered what an earlier one left."""
-    return regenerate(cook, template, "service-layer", description="two\nlines")
+    return regenerate(user, template, "service-layer", description="two\nlines")
 
 
 def passes_its_tests(project: Path) -> None:

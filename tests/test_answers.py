@@ -22,7 +22,7 @@ from tests.baking import (
     ROOT,
     TREE,
     VARIANTS,
-    Cook,
+    User,
     record_of,
     snapshot,
 )
@@ -190,14 +190,14 @@ REFUSED_BY_COMMAND = [
 
 @pytest.mark.parametrize(("answer", "value", "named"), REFUSED_BY_COMMAND)
 def test_the_command_refuses_by_name_and_leaves_nothing(
-    answer: str, value: str, named: str, cook: Cook, template: Path, tmp_path: Path
+    answer: str, value: str, named: str, user: User, template: Path, tmp_path: Path
 ):
     outside = tmp_path / "outside"
     value = value.replace("OUTSIDE", str(outside))
-    (cook.out / "a").mkdir()
-    (cook.out / "a" / "mine.txt").write_text("mine")
+    (user.out / "a").mkdir()
+    (user.out / "a" / "mine.txt").write_text("mine")
     before = snapshot(tmp_path / "out")
-    done = cook.cookiecutter(template, "--no-input", f"{answer}={value}")
+    done = user.cookiecutter(template, "--no-input", f"{answer}={value}")
     assert done.returncode == 1
     assert "cannot be used, so nothing was baked:" in done.stderr
     assert named in done.stderr
@@ -206,14 +206,14 @@ def test_the_command_refuses_by_name_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("value", ["{{", "{% if %}", "{{ nothing.there }}"])
-def test_a_broken_expression_never_gets_past_cookiecutter(value: str, cook: Cook, template: Path):
+def test_a_broken_expression_never_gets_past_cookiecutter(value: str, user: User, template: Path):
     # Cookiecutter takes answers on the command line for template text and renders them itself.
-    done = cook.cookiecutter(template, "--no-input", f"project_name={value}")
+    done = user.cookiecutter(template, "--no-input", f"project_name={value}")
     assert done.returncode == 1
-    assert snapshot(cook.out) == {}
+    assert snapshot(user.out) == {}
 
 
-def test_template_marks_from_a_replay_file_are_refused(cook: Cook, template: Path, tmp_path: Path):
+def test_template_marks_from_a_replay_file_are_refused(user: User, template: Path, tmp_path: Path):
     replay = tmp_path / "replay.json"
     hostile = {
         **GOOD,
@@ -221,18 +221,18 @@ def test_template_marks_from_a_replay_file_are_refused(cook: Cook, template: Pat
         "description": "{% include '/etc/passwd' %} a",
     }
     replay.write_text(json.dumps({"cookiecutter": hostile}))
-    done = cook.cookiecutter(template, "--replay-file", replay)
+    done = user.cookiecutter(template, "--replay-file", replay)
     assert done.returncode == 1
     assert "project_name '{{ 7 * 7 }}'" in done.stderr
     assert 'description "{% include' in done.stderr
-    assert snapshot(cook.out) == {}
+    assert snapshot(user.out) == {}
 
 
-def test_an_unknown_variant_leaves_nothing(cook: Cook, template: Path):
-    done = cook.cookiecutter(template, "--no-input", "variant=serverless")
+def test_an_unknown_variant_leaves_nothing(user: User, template: Path):
+    done = user.cookiecutter(template, "--no-input", "variant=serverless")
     assert done.returncode == 1
     assert "serverless" in done.stderr
-    assert snapshot(cook.out) == {}
+    assert snapshot(user.out) == {}
 
 
 BAKED_BY_COMMAND = [
@@ -256,11 +256,11 @@ BAKED_BY_COMMAND = [
 def test_what_is_baked_has_the_exact_answers_and_nothing_else_differs(
     answers: dict[str, str],
     variant: str,
-    cook: Cook,
+    user: User,
     template: Path,
     default_bakes: dict[str, Path],
 ):
-    project = cook.bake(template, **answers, variant=variant)
+    project = user.bake(template, **answers, variant=variant)
     ours, default = snapshot(project), snapshot(default_bakes[variant])
     assert set(ours) == set(default)
     assert {path for path in ours if ours[path] != default[path]} <= RENDERED

@@ -21,7 +21,7 @@ from tests.baking import (
     ROOT,
     TREE,
     VARIANTS,
-    Cook,
+    User,
     commit_all,
     environment,
     files,
@@ -49,17 +49,17 @@ MADE_BY_USE = {
 
 
 @pytest.fixture(params=VARIANTS)
-def bake(request: pytest.FixtureRequest, cook: Cook, template: Path) -> Path:
+def bake(request: pytest.FixtureRequest, user: User, template: Path) -> Path:
     """A fresh project of each variant."""
     variant: str = request.param
-    return cook.bake(template, variant=variant)
+    return user.bake(template, variant=variant)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_files_are_exactly_the_expected_ones(variant: str, cook: Cook, template: Path):
+def test_the_files_are_exactly_the_expected_ones(variant: str, user: User, template: Path):
     listed = (ROOT / "tests" / "expected" / f"{variant}.txt").read_text(encoding="utf-8")
     expected = {line for line in listed.splitlines() if line and not line.startswith("#")}
-    project = cook.bake(template, variant=variant)
+    project = user.bake(template, variant=variant)
     assert files(project) == expected
     folders = {str(parent) for path in expected for parent in Path(path).parents} - {"."}
     assert set(snapshot(project)) - expected == folders
@@ -135,12 +135,12 @@ def test_a_project_passes_its_drills(installed: Path):
     assert re.fullmatch(r"=+ \d+ passed in .*=+", closing), closing
 
 
-def test_a_project_passes_its_own_hooks(installed: Path, cook: Cook):
-    project = cook.out / "voice-app"
+def test_a_project_passes_its_own_hooks(installed: Path, user: User):
+    project = user.out / "voice-app"
     shutil.copytree(installed, project, ignore=shutil.ignore_patterns(*MADE_BY_USE - {"uv.lock"}))
     commit_all(project)
     before = snapshot_of_sources(project)
-    done = run(tool("uv"), "run", "prek", "run", "--all-files", cwd=project, home=cook.home)
+    done = run(tool("uv"), "run", "prek", "run", "--all-files", cwd=project, home=user.home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Failed" not in done.stdout
     assert snapshot_of_sources(project) == before
@@ -155,14 +155,14 @@ def snapshot_of_sources(project: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_dockerfile_is_clean(bake: Path, cook: Cook):
-    done = run(tool("hadolint"), "Dockerfile", cwd=bake, home=cook.home)
+def test_the_dockerfile_is_clean(bake: Path, user: User):
+    done = run(tool("hadolint"), "Dockerfile", cwd=bake, home=user.home)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_the_yaml_files_are_clean(bake: Path, cook: Cook):
+def test_the_yaml_files_are_clean(bake: Path, user: User):
     rules = "{extends: default, rules: {line-length: {max: 120}, document-start: disable}}"
-    done = run(tool("yamllint"), "--strict", "-d", rules, ".", cwd=bake, home=cook.home)
+    done = run(tool("yamllint"), "--strict", "-d", rules, ".", cwd=bake, home=user.home)
     assert (done.returncode, done.stdout) == (0, "")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from bringing_back.edited_lines import carry_edits
-from tests.baking import ROOT, TREE, Cook, Entry, commit_all, git, run, snapshot
+from tests.baking import ROOT, TREE, Entry, User, commit_all, git, run, snapshot
 from tests.regenerating import edit, write
 
 CLIENT = "src/app/services/retellai/client.py"
@@ -22,7 +22,7 @@ MINE: dict[str, str | bytes] = {"src/app/services/mine.py": '"""Ours."""\n'}
 class Desk(NamedTuple):
     """Somebody who works on a template, in a project baked from it."""
 
-    cook: Cook
+    user: User
     template: Path
     project: Path
     variant: str
@@ -30,7 +30,7 @@ class Desk(NamedTuple):
     def bring_back(self, path: str = ".", *options: str) -> subprocess.CompletedProcess[str]:
         """Run the command in the project."""
         command = (sys.executable, self.template / "bring_back.py", path, *options)
-        return run(*command, cwd=self.project, home=self.cook.home)
+        return run(*command, cwd=self.project, home=self.user.home)
 
     def brought_back(self, path: str = ".", *options: str) -> str:
         """Bring changes back, which must work; return what was said."""
@@ -61,10 +61,10 @@ class Desk(NamedTuple):
 
     def baked_again(self) -> dict[str, Entry]:
         """Bake the tree as it is now, and return the files but the record."""
-        out = self.cook.out.with_name("again")
+        out = self.user.out.with_name("again")
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        return files_of(Cook(self.cook.home, out).bake(self.template, variant=self.variant))
+        return files_of(User(self.user.home, out).bake(self.template, variant=self.variant))
 
 
 def files_of(project: Path) -> dict[str, Entry]:
@@ -94,10 +94,10 @@ def toy_template(own_history: Path) -> Path:
 
 
 @pytest.fixture
-def desk(request: pytest.FixtureRequest, cook: Cook, toy_template: Path) -> Desk:
+def desk(request: pytest.FixtureRequest, user: User, toy_template: Path) -> Desk:
     """Somebody who works on the toy, in a service layer unless told otherwise."""
     variant: str = getattr(request, "param", "service-layer")
-    return Desk(cook, toy_template, cook.bake(toy_template, variant=variant), variant)
+    return Desk(user, toy_template, user.bake(toy_template, variant=variant), variant)
 
 
 # --- What is brought back ------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_a_file_is_deleted_with_its_only_variant(desk: Desk):
     write(desk.template / TREE / "service-layer", {"src/app/extra.py": "X = 1\n"})
     commit_all(desk.template)
     shutil.rmtree(desk.project)
-    desk.cook.bake(desk.template, variant=desk.variant)
+    desk.user.bake(desk.template, variant=desk.variant)
     (desk.project / "src/app/extra.py").unlink()
     assert f"deleted  {TREE}/service-layer/src/app/extra.py\n" in desk.brought_back()
     assert desk.touched() == {"service-layer/src/app/extra.py"}
@@ -359,7 +359,7 @@ def test_a_file_changed_in_the_tree_meanwhile_is_not_deleted(desk: Desk):
 def test_a_project_of_an_unknown_tree_is_refused_unless_the_tree_is_still_that_one(desk: Desk):
     edit(desk.template / TREE, SOURCE, '"""The client;', '"""The one client;')
     shutil.rmtree(desk.project)
-    desk.cook.bake(desk.template, variant=desk.variant)
+    desk.user.bake(desk.template, variant=desk.variant)
     edit(desk.project, CLIENT, "Make a call", "Make one call")
     assert "changes that were in no commit" in desk.refused()
     desk.brought_back(".", "--same-tree")
@@ -376,12 +376,12 @@ REAL = {
 
 @pytest.mark.parametrize("variant", REAL)
 def test_work_on_the_real_app_comes_back_whole(
-    variant: str, cook: Cook, template: Path, tmp_path: Path
+    variant: str, user: User, template: Path, tmp_path: Path
 ):
     git(tmp_path, "clone", "--quiet", str(template), "template")
     layer, retellai = REAL[variant]
     desk = Desk(
-        cook, tmp_path / "template", cook.bake(tmp_path / "template", variant=variant), variant
+        user, tmp_path / "template", user.bake(tmp_path / "template", variant=variant), variant
     )
     package = retellai.removeprefix("src/").replace("/", ".")
     for path in sorted(files_of(desk.project)):

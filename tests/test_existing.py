@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blueprint import RENDERED
-from tests.baking import TREE, VARIANTS, Cook, files, run, snapshot
+from tests.baking import TREE, VARIANTS, User, files, run, snapshot
 
 # An owner's edits: changed, added, deleted and private files.
 EDITS = {
@@ -21,9 +21,9 @@ EDITS = {
 
 
 @pytest.fixture
-def owned(cook: Cook, template: Path) -> Path:
+def owned(user: User, template: Path) -> Path:
     """A project that its owner has worked on."""
-    project = cook.bake(template)
+    project = user.bake(template)
     for path, content in EDITS.items():
         (project / path).parent.mkdir(exist_ok=True)
         (project / path).write_bytes(content)
@@ -34,37 +34,37 @@ def owned(cook: Cook, template: Path) -> Path:
 
 @pytest.mark.parametrize("options", [("-s",), ()], ids=" ".join)
 def test_without_permission_an_existing_project_is_not_touched(
-    options: tuple[str, ...], cook: Cook, template: Path, owned: Path
+    options: tuple[str, ...], user: User, template: Path, owned: Path
 ):
-    before = snapshot(cook.out)
-    done = cook.cookiecutter(template, "--no-input", *options)
+    before = snapshot(user.out)
+    done = user.cookiecutter(template, "--no-input", *options)
     assert done.returncode == 1
     assert "already exists" in done.stdout  # cookiecutter's own refusal
-    assert snapshot(cook.out) == before
+    assert snapshot(user.out) == before
 
 
-def test_even_one_foreign_file_is_enough_to_refuse(cook: Cook, template: Path):
-    (cook.out / "voice-app").mkdir()
-    (cook.out / "voice-app" / ".keep").touch()
-    done = cook.cookiecutter(template, "--no-input", "-f")
+def test_even_one_foreign_file_is_enough_to_refuse(user: User, template: Path):
+    (user.out / "voice-app").mkdir()
+    (user.out / "voice-app" / ".keep").touch()
+    done = user.cookiecutter(template, "--no-input", "-f")
     assert done.returncode == 1
-    assert files(cook.out) == {"voice-app/.keep"}
+    assert files(user.out) == {"voice-app/.keep"}
 
 
-def test_a_bad_answer_does_not_remove_an_existing_folder(cook: Cook, template: Path, owned: Path):
-    before = snapshot(cook.out)
-    done = cook.cookiecutter(template, "--no-input", "-f", "description=a\nb")
+def test_a_bad_answer_does_not_remove_an_existing_folder(user: User, template: Path, owned: Path):
+    before = snapshot(user.out)
+    done = user.cookiecutter(template, "--no-input", "-f", "description=a\nb")
     assert done.returncode == 1
-    assert snapshot(cook.out) == before
+    assert snapshot(user.out) == before
     assert owned.exists()
 
 
 @pytest.fixture
-def unpruned(cook: Cook, template: Path) -> Path:
+def unpruned(user: User, template: Path) -> Path:
     """The whole tree, baked without hooks."""
-    done = cook.cookiecutter(template, "--no-input", "--accept-hooks", "no")
+    done = user.cookiecutter(template, "--no-input", "--accept-hooks", "no")
     assert done.returncode == 0, done.stderr
-    return cook.out / "voice-app" / RENDERED
+    return user.out / "voice-app" / RENDERED
 
 
 def test_a_bake_without_hooks_says_so_in_its_readme(unpruned: Path, template: Path):

@@ -13,13 +13,13 @@ import pexpect
 import pytest
 
 from benchmarks.fuzz_regenerating import (
-    Kitchen,
+    PristineProjects,
     Tree,
     tree_of,
 )
 from tests import owner
 from tests.baking import (
-    Cook,
+    User,
     commit_all,
     environment,
     git,
@@ -40,13 +40,13 @@ from tests.regenerating import (
 )
 
 
-def at_terminal(cook: Cook, cwd: Path, *arguments: str | Path) -> pexpect.spawn[str]:
+def at_terminal(user: User, cwd: Path, *arguments: str | Path) -> pexpect.spawn[str]:
     """Start cookiecutter at a terminal in `cwd`."""
     return pexpect.spawn(
         sys.executable,
         ["-m", "cookiecutter", *map(str, arguments)],
         cwd=str(cwd),
-        env=environment(cwd, cook.home) | {"TERM": "xterm", "COLUMNS": "200"},
+        env=environment(cwd, user.home) | {"TERM": "xterm", "COLUMNS": "200"},
         encoding="utf-8",
         timeout=60,
         dimensions=(50, 200),
@@ -62,15 +62,15 @@ def end_of(terminal: pexpect.spawn[str]) -> tuple[str, int]:
 
 @pytest.mark.parametrize("inside", [False, True], ids=["from above", "from inside"])
 def test_nothing_is_asked_but_the_variant(
-    inside: bool, cook: Cook, history: Path, bake: Callable[..., Path], kitchen: Kitchen
+    inside: bool, user: User, history: Path, bake: Callable[..., Path], pristine: PristineProjects
 ):
     project = bake()
     cwd, record, output = (
         (project, ".blueprint.json", ["-o", ".."])
         if inside
-        else (cook.out, f"{SLUG}/.blueprint.json", [])
+        else (user.out, f"{SLUG}/.blueprint.json", [])
     )
-    terminal = at_terminal(cook, cwd, history, "-f", "--replay-file", record, *output)
+    terminal = at_terminal(user, cwd, history, "-f", "--replay-file", record, *output)
     terminal.expect(r"\[1/1\]\S* ")
     terminal.expect("monolith")
     terminal.expect(r"Choose from.*: ")
@@ -78,54 +78,54 @@ def test_nothing_is_asked_but_the_variant(
     said, code = end_of(terminal)
     assert code == 0, said
     assert "[2/" not in said
-    assert [path.name for path in cook.out.iterdir()] == [SLUG]
+    assert [path.name for path in user.out.iterdir()] == [SLUG]
     found = tree_of(project)
     assert "# " in found.pop("MIGRATION.md").content.decode()
-    assert found == kitchen.trees["service-layer"]
+    assert found == pristine.trees["service-layer"]
 
 
-def test_a_script_gives_no_answer_but_the_slug_and_the_variant(cook: Cook, history: Path):
+def test_a_script_gives_no_answer_but_the_slug_and_the_variant(user: User, history: Path):
     answers = {"project_name": "Mine", "project_slug": SLUG, "description": "Only mine."}
-    project = cook.bake(history, variant="monolith", **answers)
+    project = user.bake(history, variant="monolith", **answers)
     commit_all(project)
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     assert text(project, "README.md").startswith("# Mine, the service-layer\n")
     assert record_of(project)["cookiecutter"] == answers
 
 
 def test_inside_a_project_without_an_output_folder_the_right_command_is_told(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
-    before = tree_of(cook.out)
-    terminal = at_terminal(cook, project, history, "-f", "--replay-file", ".blueprint.json")
+    before = tree_of(user.out)
+    terminal = at_terminal(user, project, history, "-f", "--replay-file", ".blueprint.json")
     terminal.expect(r"Choose from.*: ")
     terminal.sendline("2")
     said, code = end_of(terminal)
     assert code == 1, said
     assert "-o .." in said
-    assert tree_of(cook.out) == before
+    assert tree_of(user.out) == before
     assert not (project / SLUG).exists()
 
-    script = cook.cookiecutter(
+    script = user.cookiecutter(
         history, "--no-input", "-f", f"project_slug={SLUG}", "variant=service-layer", cwd=project
     )
     assert script.returncode == 1
     assert "-o .." in script.stderr
-    assert tree_of(cook.out) == before
+    assert tree_of(user.out) == before
     assert not (project / SLUG).exists()
 
 
 @pytest.mark.parametrize("variant", ["service-layer", "microservice"])
 def test_moved_modules_are_followed_in_the_owners_files_up_and_down(
-    variant: str, cook: Cook, history: Path, bake: Callable[..., Path]
+    variant: str, user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**FOLLOWED)
     edit(project, "pyproject.toml", 'call = "', 'ours = "app.retellai.inner:build"\ncall = "')
     commit_all(project)
     before = tree_of(project)
 
-    said = regenerated(cook, history, variant)
+    said = regenerated(user, history, variant)
     assert_no_conflict(project, said)
     home = {"service-layer": "services", "microservice": "infrastructure"}[variant]
     own = text(project, "src/app/own.py")
@@ -138,7 +138,7 @@ def test_moved_modules_are_followed_in_the_owners_files_up_and_down(
     assert not (project / "src/app/retellai").exists() or variant == "microservice"
 
     commit_all(project)
-    said = regenerated(cook, history, "monolith")
+    said = regenerated(user, history, "monolith")
     assert_no_conflict(project, said)
     passes_its_tests(project)
     after = tree_of(project)
@@ -168,10 +168,10 @@ X = (client, types, Call)
 
 @pytest.mark.parametrize("path", ["src/app/own.py", "src/app/retellai/client.py"])
 def test_comments_among_followed_imports_are_kept(
-    path: str, cook: Cook, history: Path, bake: Callable[..., Path]
+    path: str, user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**{path: COMMENTED})
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     merged = text(project, path.replace("/retellai/", "/services/retellai/"))
     for line in COMMENTED.splitlines():
         comment = line.partition("#")[2]
@@ -180,48 +180,48 @@ def test_comments_among_followed_imports_are_kept(
 
 
 def test_comments_alone_make_a_dropped_file_the_owners(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake("microservice")
     path = "src/app/domain/services/retell_service.py"
     edit(project, path, "    client,  # the wrapper\n", "    # Ours.\n    client,  # the wrapper\n")
     commit_all(project)
-    said = regenerated(cook, history, "monolith")
+    said = regenerated(user, history, "monolith")
     assert "    # Ours.\n" in text(project, path)
     assert path in said
 
 
 def test_a_project_inside_the_project_has_modules_of_its_own_up_and_down(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake("microservice")
     path = "other-services/order-service/src/app/retellai/client.py"
     edit(project, path, "X = own", "Y = own")
     commit_all(project)
     own = text(project, path)
-    regenerated(cook, history, "monolith")
+    regenerated(user, history, "monolith")
     assert text(project, path) == own
     commit_all(project)
-    regenerated(cook, history, "microservice")
+    regenerated(user, history, "microservice")
     assert "from app.retellai import own\n" in text(project, path)
 
 
 def test_an_import_of_what_the_new_variant_drops_is_listed_with_its_line(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     own = '"""Ours."""\n\nfrom app.queue.processor import work\n\nWORK = work\n'
     project = bake("service-layer", **{"src/app/own.py": own})
-    said = regenerated(cook, history, "monolith")
+    said = regenerated(user, history, "monolith")
     assert text(project, "src/app/own.py") == own
     assert "src/app/own.py:3" in said
     assert "app.queue.processor" in said
 
 
 def test_the_record_and_the_guide_tell_where_the_project_is_now(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert record_of(project) == {
         "cookiecutter": {
             "project_name": "Toy App",
@@ -239,11 +239,11 @@ def test_the_record_and_the_guide_tell_where_the_project_is_now(
     assert "MIGRATION.md" in said
 
 
-def test_the_guide_of_this_template_has_commands(cook: Cook, template: Path, default_bake: Path):
-    project = cook.out / "voice-app"
+def test_the_guide_of_this_template_has_commands(user: User, template: Path, default_bake: Path):
+    project = user.out / "voice-app"
     shutil.copytree(default_bake, project)
     commit_all(project)
-    done = regenerate(cook, template, "service-layer", project_slug="voice-app")
+    done = regenerate(user, template, "service-layer", project_slug="voice-app")
     assert done.returncode == 0, done.stdout + done.stderr
     guide = text(project, "MIGRATION.md")
     for step in ("Extract the Retell code to services/", "Add a caching layer", "Redis"):
@@ -273,18 +273,18 @@ IN_NO_COMMIT = (".venv/", ".pytest_cache/", ".ruff_cache/")
 
 
 @pytest.mark.long
-def test_a_realistic_owner_grows_and_shrinks_without_a_conflict(cook: Cook, template: Path):
-    project = cook.bake(template, variant="monolith")
+def test_a_realistic_owner_grows_and_shrinks_without_a_conflict(user: User, template: Path):
+    project = user.bake(template, variant="monolith")
     middleware = text(project, "src/app/retellai/middleware.py")
     assert owner.share_of_lines_kept(middleware, owner.MIDDLEWARE) < 0.4
     owner.work_on(project)
-    locked = run(tool("uv"), "lock", cwd=project, home=cook.home)
+    locked = run(tool("uv"), "lock", cwd=project, home=user.home)
     assert locked.returncode == 0, locked.stderr
     commit_all(project)
     before = tree_of(project)
 
     def move(variant: str) -> Tree:
-        done = regenerate(cook, template, variant, project_slug=project.name)
+        done = regenerate(user, template, variant, project_slug=project.name)
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         assert_no_conflict(project, said)
@@ -305,7 +305,7 @@ def test_a_realistic_owner_grows_and_shrinks_without_a_conflict(cook: Cook, temp
         grown["src/app/services/retellai/invoices.py"] == (before["src/app/retellai/invoices.py"])
     )
     assert grown["uv.lock"] == before["uv.lock"]
-    checks_pass(project, cook.home)
+    checks_pass(project, user.home)
 
     write(project, {"uv.lock": before["uv.lock"].content})
     commit_all(project)
@@ -317,4 +317,4 @@ def test_a_realistic_owner_grows_and_shrinks_without_a_conflict(cook: Cook, temp
     assert ast.dump(ast.parse(shrunk[wrapped].content)) == ast.dump(ast.parse(owner.ORDERS))
     assert {path for path in before if shrunk.get(path) != before[path]} == {wrapped}
     assert set(shrunk) - set(before) == set()
-    checks_pass(project, cook.home)
+    checks_pass(project, user.home)

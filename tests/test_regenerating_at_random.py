@@ -8,8 +8,8 @@ from benchmarks.fuzz_regenerating import (
     Check,
     File,
     Finding,
-    Kitchen,
     Moves,
+    PristineProjects,
     Tree,
     fuzz,
     schedule,
@@ -21,20 +21,20 @@ from tests.regenerating import (
 
 
 @pytest.mark.parametrize(("old", "new", "seed"), list(schedule(VARIANTS, 50, 4_000)), ids=str)
-def test_a_random_owner_loses_nothing(old: str, new: str, seed: int, kitchen: Kitchen):
-    assert fuzz(kitchen, old, new, seed).problems == []
+def test_a_random_owner_loses_nothing(old: str, new: str, seed: int, pristine: PristineProjects):
+    assert fuzz(pristine, old, new, seed).problems == []
 
 
 @pytest.fixture(scope="module")
-def edited_toy(kitchen: Kitchen) -> tuple[Tree, Tree, Moves]:
+def edited_toy(pristine: PristineProjects) -> tuple[Tree, Tree, Moves]:
     """A toy of which some files were edited, before and after a change of nothing."""
-    base = kitchen.trees["monolith"]
+    base = pristine.trees["monolith"]
     ours = dict(base)
     settings = base["src/app/settings.py"]
     ours["src/app/settings.py"] = settings._replace(content=settings.content + b"# tok0n1\n")
     ours["docs/own.md"] = File(0o644, b"tok0n2\n")
     del ours["docs/guide.md"]
-    return base, ours, Moves(kitchen.template, "monolith", "monolith")
+    return base, ours, Moves(pristine.template, "monolith", "monolith")
 
 
 DAMAGES: dict[str, tuple[str, bytes | None, str]] = {
@@ -76,9 +76,9 @@ def test_the_fuzzer_would_see_it(damage: str, edited_toy: tuple[Tree, Tree, Move
 
 
 @pytest.fixture(scope="module")
-def scene(kitchen: Kitchen, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def scene(pristine: PristineProjects, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """A project to kill the regenerating of."""
-    return make_scene(kitchen, tmp_path_factory.mktemp("scene"))
+    return make_scene(pristine, tmp_path_factory.mktemp("scene"))
 
 
 @pytest.mark.parametrize("number", range(10))

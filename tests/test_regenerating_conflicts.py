@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.fuzz_regenerating import (
-    Kitchen,
+    PristineProjects,
     tree_of,
 )
 from tests.baking import (
-    Cook,
+    User,
     commit_all,
     git,
 )
@@ -28,10 +28,10 @@ from tests.regenerating import (
 
 
 def test_a_conflict_shows_all_three_sides_and_who_they_are(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**BOOTSTRAP)
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert text(project, "src/app/bootstrap.py") == '''\
 """The wiring."""
 
@@ -61,25 +61,25 @@ def build() -> str:
     )
 
 
-def test_a_solved_conflict_is_over(cook: Cook, history: Path, bake: Callable[..., Path]):
+def test_a_solved_conflict_is_over(user: User, history: Path, bake: Callable[..., Path]):
     project = bake(**BOOTSTRAP)
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     merged = re.sub(r"<<<<<<< .*?\n(.*?)\|\|\|\|\|\|\|.*?>>>>>>> .*?\n", r"\1",
                     text(project, "src/app/bootstrap.py"), flags=re.DOTALL)  # fmt: skip
     write(project, {"src/app/bootstrap.py": merged})
     commit_all(project)
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert_no_conflict(project, said)
     assert git(project, "status", "--porcelain") in ("", "M MIGRATION.md", " M MIGRATION.md")
     assert 'f"ours' in text(project, "src/app/bootstrap.py")
 
 
 def test_no_line_is_lost_where_both_sides_have_a_file(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     own = '"""Our queue."""\n\nOURS = 1\n'
     project = bake(**{"src/app/queue/processor.py": own, "src/app/queue/ours.py": own})
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     merged = text(project, "src/app/queue/processor.py")
     assert set(own.splitlines()) <= set(merged.splitlines())
     assert "def work() -> tuple[str, int]:" in merged
@@ -90,16 +90,16 @@ def test_no_line_is_lost_where_both_sides_have_a_file(
 
 
 def test_the_same_file_on_both_sides_is_no_conflict(
-    cook: Cook, history: Path, bake: Callable[..., Path], kitchen: Kitchen
+    user: User, history: Path, bake: Callable[..., Path], pristine: PristineProjects
 ):
-    same = kitchen.trees["service-layer"]["src/app/services/__init__.py"].content
+    same = pristine.trees["service-layer"]["src/app/services/__init__.py"].content
     project = bake(**{"src/app/services/__init__.py": same})
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert_no_conflict(project, said)
 
 
 def test_two_files_of_the_owners_that_come_to_one_place_are_both_kept(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(
         **{
@@ -107,30 +107,30 @@ def test_two_files_of_the_owners_that_come_to_one_place_are_both_kept(
             "src/app/services/retellai/ours.py": "SECOND = 2\n",
         }
     )
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     contents = b"".join(file.content for file in tree_of(project).values())
     assert b"FIRST = 1\n" in contents
     assert b"SECOND = 2\n" in contents
 
 
 def test_an_own_file_that_is_no_text_stays_and_the_variants_comes_beside_it(
-    cook: Cook, history: Path, bake: Callable[..., Path], kitchen: Kitchen
+    user: User, history: Path, bake: Callable[..., Path], pristine: PristineProjects
 ):
     project = bake(**{"src/app/queue/processor.py": b"\0ours"})
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert (project / "src/app/queue/processor.py").read_bytes() == b"\0ours"
-    theirs = kitchen.trees["service-layer"]["src/app/queue/processor.py"].content
+    theirs = pristine.trees["service-layer"]["src/app/queue/processor.py"].content
     assert (project / "src/app/queue/processor.py.service-layer").read_bytes() == theirs
     assert "src/app/queue/processor.py" in said
 
 
 def test_a_file_that_the_new_variant_drops_stays_if_it_was_edited(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake("service-layer")
     edit(project, "src/app/queue/processor.py", '"""Work."""', '"""Work for us."""')
     commit_all(project)
-    said = regenerated(cook, history, "monolith")
+    said = regenerated(user, history, "monolith")
     assert '"""Work for us."""' in text(project, "src/app/queue/processor.py")
     assert "src/app/queue/processor.py" in said
     assert not (project / "src/app/queue/__init__.py").exists()
@@ -138,13 +138,13 @@ def test_a_file_that_the_new_variant_drops_stays_if_it_was_edited(
 
 
 def test_what_the_owner_deleted_stays_deleted_and_is_told_if_the_variant_has_another(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
     for path in ("src/app/bootstrap.py", "docs/guide.md", "src/app/retellai/middleware.py"):
         (project / path).unlink()
     commit_all(project)
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     after = tree_of(project)
     assert "src/app/bootstrap.py" not in after
     assert "docs/guide.md" not in after
@@ -154,18 +154,18 @@ def test_what_the_owner_deleted_stays_deleted_and_is_told_if_the_variant_has_ano
     assert unmerged(project) <= {"src/app/bootstrap.py"}
 
 
-def test_an_own_migration_guide_is_not_lost(cook: Cook, history: Path, bake: Callable[..., Path]):
+def test_an_own_migration_guide_is_not_lost(user: User, history: Path, bake: Callable[..., Path]):
     project = bake(**{"MIGRATION.md": "# How we moved our data\n"})
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     assert any(b"# How we moved our data\n" in file.content for file in tree_of(project).values())
 
 
 def test_notes_in_the_guide_survive_the_next_time(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     edit(project, "MIGRATION.md", "## Left for you\n", "## Left for you\n\nAsk Ann first.\n")
     commit_all(project)
-    regenerated(cook, history, "microservice")
+    regenerated(user, history, "microservice")
     assert "Ask Ann first." in text(project, "MIGRATION.md")

@@ -11,7 +11,7 @@ import pytest
 from tests.baking import (
     ROOT,
     TREE,
-    Cook,
+    User,
     commit_all,
     git,
     record_of,
@@ -47,16 +47,16 @@ def newer(template: Path) -> str:
 
 @pytest.mark.parametrize("variant", ["monolith", "service-layer", "microservice"])
 def test_a_newer_template_is_merged_from_the_recorded_commit(
-    variant: str, cook: Cook, own_history: Path
+    variant: str, user: User, own_history: Path
 ):
-    project = cook.bake(own_history, variant="service-layer")
+    project = user.bake(own_history, variant="service-layer")
     edit(project, "src/app/queue/processor.py", '"""Work."""', '"""Work for us."""')
     write(project, {"src/app/queue/ours.py": "OURS = 1\n"})
     edit(project, "src/app/settings.py", '"""The settings."""', '"""Our settings."""')
     commit_all(project)
     commit = newer(own_history)
 
-    said = regenerated(cook, own_history, variant)
+    said = regenerated(user, own_history, variant)
     assert record_of(project)["commit"] == commit
     assert text(project, "src/app/settings.py") == '"""Our settings."""\n\nNUMBER = 8\n'
     assert text(project, "dev/new.py") == "NEW = 1\n"
@@ -71,27 +71,27 @@ def test_a_newer_template_is_merged_from_the_recorded_commit(
 
 
 def test_the_recorded_commit_is_found_in_a_clone_that_cookiecutter_makes(
-    cook: Cook, own_history: Path
+    user: User, own_history: Path
 ):
-    project = cook.bake(own_history, variant="monolith")
+    project = user.bake(own_history, variant="monolith")
     commit_all(project)
     newer(own_history)
-    git(cook.home, "clone", "--quiet", "--bare", str(own_history), "toy.git")
-    done = regenerate(cook, f"file://{cook.home}/toy.git", "service-layer")
+    git(user.home, "clone", "--quiet", "--bare", str(own_history), "toy.git")
+    done = regenerate(user, f"file://{user.home}/toy.git", "service-layer")
     assert done.returncode == 0, done.stderr
     assert "NUMBER = 8" in text(project, "src/app/settings.py")
 
 
 def test_without_the_recorded_commit_a_warning_says_what_that_means(
-    cook: Cook, own_history: Path, tmp_path: Path
+    user: User, own_history: Path, tmp_path: Path
 ):
-    project = cook.bake(own_history, variant="monolith")
+    project = user.bake(own_history, variant="monolith")
     edit(project, "src/app/settings.py", '"""The settings."""', '"""Our settings."""')
     commit_all(project)
     newer(own_history)
     shutil.copytree(own_history, tmp_path / "fresh", ignore=shutil.ignore_patterns(".git"))
     commit_all(tmp_path / "fresh")
-    done = regenerate(cook, tmp_path / "fresh", "service-layer")
+    done = regenerate(user, tmp_path / "fresh", "service-layer")
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert "warning" in said.lower()
@@ -100,19 +100,19 @@ def test_without_the_recorded_commit_a_warning_says_what_that_means(
 
 
 def test_a_project_without_a_recorded_commit_is_told_the_same(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
     change_record(project, commit=None)
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert "warning" in said.lower()
 
 
-def test_changed_answers_are_merged_in(cook: Cook, history: Path, bake: Callable[..., Path]):
+def test_changed_answers_are_merged_in(user: User, history: Path, bake: Callable[..., Path]):
     project = bake()
     edit(project, "README.md", "Once ", "Once upon a time ")
     commit_all(project)
-    said = regenerated(cook, history, "monolith", project_name="Better Name")
+    said = regenerated(user, history, "monolith", project_name="Better Name")
     readme = text(project, "README.md")
     assert readme.startswith("# Better Name, the monolith\n")
     assert "Once upon a time " in readme
@@ -122,23 +122,23 @@ def test_changed_answers_are_merged_in(cook: Cook, history: Path, bake: Callable
     assert_no_conflict(project, said)
 
 
-def test_nothing_changes_when_nothing_changed(cook: Cook, history: Path, bake: Callable[..., Path]):
+def test_nothing_changes_when_nothing_changed(user: User, history: Path, bake: Callable[..., Path]):
     project = bake(**FOLLOWED)
     edit(project, "README.md", "Once ", "Once upon a time ")
     commit_all(project)
-    regenerated(cook, history, "monolith")
+    regenerated(user, history, "monolith")
     assert git(project, "status", "--porcelain") in ("", "?? MIGRATION.md")
 
 
-def test_cruft_goes_on_to_update_a_regenerated_project(cook: Cook, own_history: Path):
+def test_cruft_goes_on_to_update_a_regenerated_project(user: User, own_history: Path):
     cruft = tool("cruft")
-    done = run(cruft, "create", own_history, "--no-input", cwd=cook.out, home=cook.home)
+    done = run(cruft, "create", own_history, "--no-input", cwd=user.out, home=user.home)
     assert done.returncode == 0, done.stdout + done.stderr
-    project = cook.out / SLUG
+    project = user.out / SLUG
     commit_all(project)
-    regenerated(cook, own_history, "service-layer")
+    regenerated(user, own_history, "service-layer")
     commit_all(project)
-    check = run(cruft, "check", cwd=project, home=cook.home)
+    check = run(cruft, "check", cwd=project, home=user.home)
     assert check.returncode == 0, check.stdout + check.stderr
 
     edit(own_history, f"{TREE}/base/docs/guide.md", "See ", "Look at ")
@@ -147,8 +147,8 @@ def test_cruft_goes_on_to_update_a_regenerated_project(cook: Cook, own_history: 
     )
     edit(own_history, f"{TREE}/base/src/app/retellai/client.py", "Make a call.", "Place a call.")
     commit_all(own_history)
-    assert run(cruft, "check", cwd=project, home=cook.home).returncode == 1
-    update = run(cruft, "update", "-y", cwd=project, home=cook.home)
+    assert run(cruft, "check", cwd=project, home=user.home).returncode == 1
+    update = run(cruft, "update", "-y", cwd=project, home=user.home)
     assert update.returncode == 0, update.stdout + update.stderr
     assert text(project, "docs/guide.md").startswith("Look at `src/app/services/retellai/")
     assert '"""Work hard."""' in text(project, "src/app/queue/processor.py")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import Cook, commit_all, environment, git, snapshot
+from tests.baking import User, commit_all, environment, git, snapshot
 from tests.regenerating import (
     SLUG,
     edit,
@@ -34,11 +34,11 @@ def undo(project: Path, said: str) -> None:
 
 
 def test_what_git_ignores_stays_ignored_stays_there_and_is_named(
-    cook: Cook, history: Path, bake: Bake
+    user: User, history: Path, bake: Bake
 ):
     project = bake(**{".gitignore": f"*.pyc\n{IGNORED}\n"})
     write(project, {IGNORED: "{}"})
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert f"Left behind in folders that moved, since git ignores it:\n  {IGNORED}" in said
     assert IGNORED in text(project, "MIGRATION.md")
     assert text(project, ".gitignore") == (
@@ -51,60 +51,60 @@ def test_what_git_ignores_stays_ignored_stays_there_and_is_named(
 
 
 def test_what_is_printed_takes_back_the_project_and_nothing_around_it(
-    cook: Cook, history: Path, bake: Bake
+    user: User, history: Path, bake: Bake
 ):
     project = bake(in_git=False)
-    (cook.out / "other").mkdir()
-    (cook.out / "other" / "a").write_text("committed\n")
-    commit_all(cook.out)
-    (cook.out / "other" / "a").write_text("work\n")
-    (cook.out / "other" / "new").write_text("work\n")
+    (user.out / "other").mkdir()
+    (user.out / "other" / "a").write_text("committed\n")
+    commit_all(user.out)
+    (user.out / "other" / "a").write_text("work\n")
+    (user.out / "other" / "new").write_text("work\n")
     edit(project, "src/app/bootstrap.py", "monolith ", "mine ")
     git(project, "commit", "--quiet", "-am", "Mine")
     before = snapshot(project)
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert "1 CONFLICT:" in said
     undo(project, said)
     assert snapshot(project) == before
     assert git(project, "status", "--porcelain", "--", ".") == ""
-    assert (cook.out / "other" / "a").read_text() == "work\n"
-    assert (cook.out / "other" / "new").read_text() == "work\n"
+    assert (user.out / "other" / "a").read_text() == "work\n"
+    assert (user.out / "other" / "new").read_text() == "work\n"
 
 
 def test_from_inside_a_folder_of_another_name_nothing_is_written(
-    cook: Cook, history: Path, bake: Bake
+    user: User, history: Path, bake: Bake
 ):
     bake()
-    (cook.out / SLUG).rename(cook.out / "grown")
-    before = snapshot(cook.out)
-    done = cook.cookiecutter(
-        history, "--no-input", "-f", "-o", "..", "project_slug=toy-app", cwd=cook.out / "grown"
+    (user.out / SLUG).rename(user.out / "grown")
+    before = snapshot(user.out)
+    done = user.cookiecutter(
+        history, "--no-input", "-f", "-o", "..", "project_slug=toy-app", cwd=user.out / "grown"
     )
     assert done.returncode == 1
     assert f"call its folder {SLUG}" in done.stderr
-    assert snapshot(cook.out) == before
+    assert snapshot(user.out) == before
 
 
 def test_from_inside_a_project_another_may_be_baked_elsewhere(
-    cook: Cook, history: Path, bake: Bake
+    user: User, history: Path, bake: Bake
 ):
     project = bake()
     before = snapshot(project)
-    (cook.out / "elsewhere").mkdir()
-    done = cook.cookiecutter(history, "--no-input", "-o", str(cook.out / "elsewhere"), cwd=project)
+    (user.out / "elsewhere").mkdir()
+    done = user.cookiecutter(history, "--no-input", "-o", str(user.out / "elsewhere"), cwd=project)
     assert done.returncode == 0, done.stderr
-    assert (cook.out / "elsewhere" / SLUG / ".blueprint.json").exists()
+    assert (user.out / "elsewhere" / SLUG / ".blueprint.json").exists()
     assert snapshot(project) == before
 
 
 def test_without_git_what_was_rendered_is_not_taken_for_the_owners(
-    cook: Cook, history: Path, bake: Bake
+    user: User, history: Path, bake: Bake
 ):
     project = bake(in_git=False)
     record = text(project, ".blueprint.json").replace("Toy App", "Ours")
     write(project, {".blueprint.json": record})
     (project / "Dockerfile").unlink()
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert "unpruned" not in said + text(project, "MIGRATION.md")
     assert "0 of your own follow" in said
     assert not (project / "Dockerfile").exists()
@@ -126,20 +126,20 @@ def killed_in_the_middle(project: Path, **later: str) -> None:
     write(project, dict(later))
 
 
-def test_a_run_that_was_cut_short_is_taken_back(cook: Cook, history: Path, bake: Bake):
+def test_a_run_that_was_cut_short_is_taken_back(user: User, history: Path, bake: Bake):
     project = bake()
     before = snapshot(project)
     killed_in_the_middle(project)
-    done = recovered(cook, history)
+    done = recovered(user, history)
     assert "the project is again as it was before that run" in done.stdout
     assert snapshot(project) == before
 
 
-def test_what_was_written_since_a_run_was_cut_short_is_kept(cook: Cook, history: Path, bake: Bake):
+def test_what_was_written_since_a_run_was_cut_short_is_kept(user: User, history: Path, bake: Bake):
     project = bake()
     readme = text(project, "README.md")
     killed_in_the_middle(project, **{"README.md": "work\n", "new.py": "work\n"})
-    recovered(cook, history)
+    recovered(user, history)
     assert text(project, "README.md") == "work\n"
     assert text(project, "new.py") == "work\n"
     assert text(project, "README.md.before-regenerating") == readme
@@ -186,19 +186,19 @@ def two_at_once(project: Path) -> str:
 
 @pytest.mark.parametrize("state", [merging, skipping, assuming, sparse, broken, two_at_once])
 def test_a_state_in_which_something_could_be_lost_is_refused(
-    state: Callable[[Path], str], cook: Cook, history: Path, bake: Bake
+    state: Callable[[Path], str], user: User, history: Path, bake: Bake
 ):
     project = bake()
     message = state(project)
-    before = snapshot(cook.out)
-    done = regenerate(cook, history, "service-layer")
+    before = snapshot(user.out)
+    done = regenerate(user, history, "service-layer")
     assert done.returncode == 1
     assert message in done.stderr
-    assert snapshot(cook.out) == before
+    assert snapshot(user.out) == before
 
 
 def test_a_record_or_a_guide_that_is_a_link_is_replaced_and_what_it_leads_to_stays(
-    cook: Cook, history: Path, bake: Bake
+    user: User, history: Path, bake: Bake
 ):
     project = bake()
     for name in (".blueprint.json", "MIGRATION.md"):
@@ -210,7 +210,7 @@ def test_a_record_or_a_guide_that_is_a_link_is_replaced_and_what_it_leads_to_sta
         (project / name).symlink_to(target.name)
     commit_all(project)
     record = text(project, "real-.blueprint.json")
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     assert text(project, "real-.blueprint.json") == record
     assert text(project, "real-MIGRATION.md") == "mine\n"
     assert not (project / ".blueprint.json").is_symlink()
@@ -218,26 +218,26 @@ def test_a_record_or_a_guide_that_is_a_link_is_replaced_and_what_it_leads_to_sta
     assert text(project, "MIGRATION.md").startswith("# From the monolith")
 
 
-def test_the_same_variant_with_nothing_new_changes_nothing(cook: Cook, history: Path, bake: Bake):
+def test_the_same_variant_with_nothing_new_changes_nothing(user: User, history: Path, bake: Bake):
     project = bake("service-layer")
     before = snapshot(project)
-    assert "is up to date with the template" in regenerated(cook, history, "service-layer")
+    assert "is up to date with the template" in regenerated(user, history, "service-layer")
     assert snapshot(project) == before
 
 
-def test_line_ends_of_windows_are_no_edit(cook: Cook, history: Path, bake: Bake):
+def test_line_ends_of_windows_are_no_edit(user: User, history: Path, bake: Bake):
     project = bake()
     for path in project.rglob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
     commit_all(project)
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert "CONFLICT" not in said
     assert "Kept because" not in said
     client = (project / "src/app/services/retellai/client.py").read_bytes()
     assert client.count(b"\n") == client.count(b"\r\n") > 0
 
 
-def test_names_are_followed_or_told_in_prose_and_in_scripts(cook: Cook, history: Path, bake: Bake):
+def test_names_are_followed_or_told_in_prose_and_in_scripts(user: User, history: Path, bake: Bake):
     project = bake(
         **{
             "scripts/check.sh": "ruff check src/app/retellai\n",
@@ -247,20 +247,20 @@ def test_names_are_followed_or_told_in_prose_and_in_scripts(cook: Cook, history:
     with (project / "README.md").open("a") as readme:
         readme.write("\nOurs is in `src/app/retellai/client.py`.\n")
     commit_all(project)
-    said = regenerated(cook, history, "service-layer")
+    said = regenerated(user, history, "service-layer")
     assert text(project, "scripts/check.sh") == "ruff check src/app/services/retellai\n"
     assert "(../src/app/services/retellai/client.py)" in text(project, "docs/ours.md")
     line = len(text(project, "README.md").splitlines())
     assert f"README.md:{line}: src/app/retellai/" in said
 
 
-def test_a_reader_who_goes_away_does_not_stop_it(cook: Cook, history: Path, bake: Bake):
+def test_a_reader_who_goes_away_does_not_stop_it(user: User, history: Path, bake: Bake):
     project = bake()
     command = (sys.executable, "-m", "cookiecutter", str(history), "--no-input", "-f")
     done = subprocess.run(
         ("sh", "-c", '"$@" >&-', "sh", *command, f"project_slug={SLUG}", "variant=service-layer"),
-        cwd=cook.out,
-        env=environment(cook.out, cook.home),
+        cwd=user.out,
+        env=environment(user.out, user.home),
         capture_output=True,
         text=True,
         check=False,

@@ -17,7 +17,7 @@ from benchmarks.fuzz_regenerating import (
 )
 from tests.baking import (
     TREE,
-    Cook,
+    User,
     commit_all,
     environment,
     git,
@@ -148,54 +148,54 @@ REFUSALS: list[tuple[Callable[[Path], None], str]] = [
 def test_what_cannot_be_done_safely_is_refused_and_nothing_changes(
     spoil: Callable[[Path], None],
     named: str,
-    cook: Cook,
+    user: User,
     history: Path,
     bake: Callable[..., Path],
 ):
     project = bake()
     spoil(project)
-    before, status = tree_of(cook.out), git(project, "status", "--porcelain")
-    done = regenerate(cook, history, "service-layer")
+    before, status = tree_of(user.out), git(project, "status", "--porcelain")
+    done = regenerate(user, history, "service-layer")
     assert done.returncode == 1
     assert named in done.stderr
     assert "Traceback" not in done.stderr
-    assert tree_of(cook.out) == before
+    assert tree_of(user.out) == before
     assert git(project, "status", "--porcelain") == status
-    assert {path.name for path in cook.out.iterdir()} == {SLUG}
+    assert {path.name for path in user.out.iterdir()} == {SLUG}
 
 
 def test_the_folder_of_a_project_of_another_name_is_refused(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
-    project.rename(cook.out / "renamed-app")
-    before = tree_of(cook.out)
-    done = regenerate(cook, history, "service-layer", project_slug="renamed-app")
+    project.rename(user.out / "renamed-app")
+    before = tree_of(user.out)
+    done = regenerate(user, history, "service-layer", project_slug="renamed-app")
     assert done.returncode == 1
     assert SLUG in done.stderr
-    assert tree_of(cook.out) == before
+    assert tree_of(user.out) == before
 
 
-def test_a_project_of_a_newer_template_is_refused(cook: Cook, own_history: Path):
+def test_a_project_of_a_newer_template_is_refused(user: User, own_history: Path):
     old = git(own_history, "rev-parse", "HEAD")
     (own_history / TREE / "base/docs/guide.md").write_text("Newer.\n")
     commit_all(own_history)
-    project = cook.bake(own_history, variant="monolith")
+    project = user.bake(own_history, variant="monolith")
     commit_all(project)
     git(own_history, "checkout", "--quiet", old)
-    before = tree_of(cook.out)
-    done = regenerate(cook, own_history, "service-layer")
+    before = tree_of(user.out)
+    done = regenerate(user, own_history, "service-layer")
     assert done.returncode == 1
     assert "newer" in done.stderr
-    assert tree_of(cook.out) == before
+    assert tree_of(user.out) == before
 
 
-def unprivileged(cook: Cook, template: Path, variant: str) -> Done:
+def unprivileged(user: User, template: Path, variant: str) -> Done:
     """Regenerate as somebody whom read-only folders stop, which root is not."""
     drop = (tool("setpriv"), "--bounding-set=-all", "--inh-caps=-all") if not os.geteuid() else ()
     return run(
         *drop, sys.executable, "-m", "cookiecutter", template, "--no-input", "-f",
-        f"project_slug={SLUG}", f"variant={variant}", cwd=cook.out, home=cook.home,
+        f"project_slug={SLUG}", f"variant={variant}", cwd=user.out, home=user.home,
     )  # fmt: skip
 
 
@@ -203,12 +203,12 @@ def unprivileged(cook: Cook, template: Path, variant: str) -> Done:
     "locked", ["src/app/retellai", "src/app", "docs", "."], ids=["moved", "grown", "idle", "root"]
 )
 def test_a_read_only_folder_stops_it_with_nothing_changed_or_not_at_all(
-    locked: str, cook: Cook, history: Path, bake: Callable[..., Path]
+    locked: str, user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
     (project / locked).chmod(0o555)
     before = tree_of(project)
-    done = unprivileged(cook, history, "service-layer")
+    done = unprivileged(user, history, "service-layer")
     (project / locked).chmod(0o755)
     # Nothing in docs/ changes; whatever does not write there may go on.
     if locked == "docs" and done.returncode == 0:
@@ -221,14 +221,14 @@ def test_a_read_only_folder_stops_it_with_nothing_changed_or_not_at_all(
 
 
 def test_a_read_only_file_is_refused_or_merged_and_stays_read_only(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
     edit(project, "src/app/retellai/client.py", "Make a call.", "Make our call.")
     commit_all(project)
     (project / "src/app/retellai/client.py").chmod(0o444)
     before = tree_of(project)
-    done = unprivileged(cook, history, "service-layer")
+    done = unprivileged(user, history, "service-layer")
     if done.returncode:
         assert "src/app/retellai/client.py" in done.stderr
         assert tree_of(project) == before
@@ -240,7 +240,7 @@ def test_a_read_only_file_is_refused_or_merged_and_stays_read_only(
 
 @pytest.mark.parametrize("limit", [3_000, 30_000], ids=["while baking", "while writing"])
 def test_a_full_disk_changes_nothing(
-    limit: int, cook: Cook, history: Path, bake: Callable[..., Path]
+    limit: int, user: User, history: Path, bake: Callable[..., Path]
 ):
     """A limit to the size of files fails a write as a full disk does."""
     long = "".join(f"# line {number} of ours\n" for number in range(3_000))
@@ -251,8 +251,8 @@ def test_a_full_disk_changes_nothing(
     command = (sys.executable, "-m", "cookiecutter", str(history), "--no-input", "-f")
     done = subprocess.run(
         (*command, f"project_slug={SLUG}", "variant=service-layer"),
-        cwd=cook.out,
-        env=environment(cook.out, cook.home),
+        cwd=user.out,
+        env=environment(user.out, user.home),
         capture_output=True,
         text=True,
         check=False,
@@ -260,35 +260,35 @@ def test_a_full_disk_changes_nothing(
     )
     assert done.returncode != 0
     if tree_of(project) != before:  # what cookiecutter itself left is undone by the next run
-        assert recovered(cook, history).returncode == 1
+        assert recovered(user, history).returncode == 1
     assert tree_of(project) == before
     assert git(project, "status", "--porcelain") == ""
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     assert long in text(project, "src/app/services/retellai/client.py")
 
 
 def test_a_template_that_fails_to_render_changes_nothing(
-    cook: Cook, own_history: Path, bake: Callable[..., Path]
+    user: User, own_history: Path, bake: Callable[..., Path]
 ):
     project = bake()
     before = tree_of(project)
     readme = own_history / TREE / "service-layer/README.md"
     readme.write_text("# {{ cookiecutter.nothing_of_the_kind }}\n")
     commit_all(own_history)
-    assert regenerate(cook, own_history, "service-layer").returncode != 0
+    assert regenerate(user, own_history, "service-layer").returncode != 0
     if tree_of(project) != before:
-        assert recovered(cook, own_history).returncode == 1
+        assert recovered(user, own_history).returncode == 1
     assert tree_of(project) == before
     assert git(project, "status", "--porcelain") == ""
 
 
 def test_a_conflict_has_to_be_solved_before_the_next_time(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**BOOTSTRAP)
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     before = tree_of(project)
-    done = regenerate(cook, history, "microservice")
+    done = regenerate(user, history, "microservice")
     assert done.returncode == 1
     assert tree_of(project) == before
     assert unmerged(project) == {"src/app/bootstrap.py"}

@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.fuzz_regenerating import (
     File,
-    Kitchen,
+    PristineProjects,
     tree_of,
 )
 from tests.baking import (
-    Cook,
+    User,
     commit_all,
     git,
     run,
@@ -33,14 +33,14 @@ from tests.regenerating import (
 
 
 def test_without_git_a_full_copy_is_kept_beside(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(in_git=False, **{"a b/ünï.md": "mine\n", ".env": "KEY=1\n", "x.db": b"\0"})
     (project / "empty").mkdir()
     (project / "src/app/settings.py").chmod(0o600)
     before = tree_of(project)
-    said = regenerated(cook, history, "service-layer")
-    copy = cook.out / f"{SLUG}.before-service-layer"
+    said = regenerated(user, history, "service-layer")
+    copy = user.out / f"{SLUG}.before-service-layer"
     assert tree_of(copy) == before
     assert (copy / "empty").is_dir()
     assert copy.name in said
@@ -49,27 +49,27 @@ def test_without_git_a_full_copy_is_kept_beside(
 
 
 def test_without_git_an_earlier_copy_is_kept_as_well(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(in_git=False)
-    write(cook.out, {f"{SLUG}.before-service-layer/precious.txt": "mine\n"})
+    write(user.out, {f"{SLUG}.before-service-layer/precious.txt": "mine\n"})
     before = tree_of(project)
-    done = regenerate(cook, history, "service-layer")
-    assert text(cook.out, f"{SLUG}.before-service-layer/precious.txt") == "mine\n"
+    done = regenerate(user, history, "service-layer")
+    assert text(user.out, f"{SLUG}.before-service-layer/precious.txt") == "mine\n"
     if done.returncode:
         assert f"{SLUG}.before-service-layer" in done.stderr
         assert tree_of(project) == before
     else:
-        copies = [path for path in cook.out.iterdir() if path != project]
+        copies = [path for path in user.out.iterdir() if path != project]
         assert before in [tree_of(path) for path in copies]
 
 
 def test_without_hooks_only_the_folder_unpruned_is_added(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**{"src/app/own.py": "X = 1\n"})
     before = tree_of(project)
-    done = regenerate(cook, history, "service-layer", "--accept-hooks", "no")
+    done = regenerate(user, history, "service-layer", "--accept-hooks", "no")
     assert done.returncode == 0
     after = tree_of(project)
     assert {path: after[path] for path in before} == before
@@ -81,52 +81,52 @@ def test_without_hooks_only_the_folder_unpruned_is_added(
 )
 def test_other_options_make_no_difference(
     options: tuple[str, ...],
-    cook: Cook,
+    user: User,
     history: Path,
     bake: Callable[..., Path],
-    kitchen: Kitchen,
+    pristine: PristineProjects,
 ):
     project = bake(**{"src/app/retellai/own.py": "from .types import Call\n\nX = Call\n"})
-    done = regenerate(cook, history, "service-layer", *options)
+    done = regenerate(user, history, "service-layer", *options)
     assert done.returncode == 0, done.stderr
     found = tree_of(project)
     assert found.pop("src/app/services/retellai/own.py").content.startswith(b"from .types import")
     del found["MIGRATION.md"]
-    assert found == kitchen.trees["service-layer"]
+    assert found == pristine.trees["service-layer"]
 
 
-def test_without_force_cookiecutter_refuses(cook: Cook, history: Path, bake: Callable[..., Path]):
+def test_without_force_cookiecutter_refuses(user: User, history: Path, bake: Callable[..., Path]):
     bake()
-    before = tree_of(cook.out)
-    done = cook.cookiecutter(history, "--no-input", f"project_slug={SLUG}", "variant=service-layer")
+    before = tree_of(user.out)
+    done = user.cookiecutter(history, "--no-input", f"project_slug={SLUG}", "variant=service-layer")
     assert done.returncode == 1
-    assert tree_of(cook.out) == before
+    assert tree_of(user.out) == before
 
 
-def relative_path(cook: Cook, history: Path) -> str:
-    (cook.out.parent / "here").symlink_to(history)
+def relative_path(user: User, history: Path) -> str:
+    (user.out.parent / "here").symlink_to(history)
     return "../here"
 
 
-def zip_archive(cook: Cook, history: Path) -> str:
-    archive = cook.home / "template.zip"
+def zip_archive(user: User, history: Path) -> str:
+    archive = user.home / "template.zip"
     git(history, "archive", "--format=zip", "--prefix=template/", f"--output={archive}", "HEAD")
     return str(archive)
 
 
-def moved_clone(cook: Cook, history: Path) -> str:
-    git(cook.home, "clone", "--quiet", str(history), "moved")
-    return str(cook.home / "moved")
+def moved_clone(user: User, history: Path) -> str:
+    git(user.home, "clone", "--quiet", str(history), "moved")
+    return str(user.home / "moved")
 
 
-def git_url(cook: Cook, history: Path) -> str:
-    git(cook.home, "clone", "--quiet", "--bare", str(history), "toy.git")
-    return f"file://{cook.home}/toy.git"
+def git_url(user: User, history: Path) -> str:
+    git(user.home, "clone", "--quiet", "--bare", str(history), "toy.git")
+    return f"file://{user.home}/toy.git"
 
 
-def plain_copy(cook: Cook, history: Path) -> str:
-    shutil.copytree(history, cook.home / "copy", ignore=shutil.ignore_patterns(".git"))
-    return str(cook.home / "copy")
+def plain_copy(user: User, history: Path) -> str:
+    shutil.copytree(history, user.home / "copy", ignore=shutil.ignore_patterns(".git"))
+    return str(user.home / "copy")
 
 
 @pytest.mark.parametrize(
@@ -135,18 +135,18 @@ def plain_copy(cook: Cook, history: Path) -> str:
     ids=lambda way: way.__name__,
 )
 def test_every_way_of_naming_the_template_is_safe(
-    way: Callable[[Cook, Path], str],
-    cook: Cook,
+    way: Callable[[User, Path], str],
+    user: User,
     history: Path,
     bake: Callable[..., Path],
-    kitchen: Kitchen,
+    pristine: PristineProjects,
 ):
     project = bake()
     edit(project, "src/app/retellai/client.py", "Make a call.", "Make our call.")
     commit_all(project)
-    done = regenerate(cook, way(cook, history), "service-layer")
+    done = regenerate(user, way(user, history), "service-layer")
     assert done.returncode == 0, done.stderr + done.stdout
-    found, expected = tree_of(project), dict(kitchen.trees["service-layer"])
+    found, expected = tree_of(project), dict(pristine.trees["service-layer"])
     client = "src/app/services/retellai/client.py"
     merged = expected[client].content.replace(b"Make a call.", b"Make our call.")
     expected[client] = expected[client]._replace(content=merged)
@@ -155,7 +155,7 @@ def test_every_way_of_naming_the_template_is_safe(
 
 
 def test_what_git_ignores_and_what_git_keeps_is_never_touched(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**{".gitignore": ".venv/\n*.db\n.env\n__pycache__/\nsrc/app/retellai/cache/\n"})
     ignored: dict[str, str | bytes] = {
@@ -170,7 +170,7 @@ def test_what_git_ignores_and_what_git_keeps_is_never_touched(
     git(project, "config", "user.note", "mine")
     (project / ".git/hooks/pre-commit").write_text("#!/bin/sh\nexit 1\n")
     inside = {path: (project / ".git" / path).read_bytes() for path in git_files(project)}
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     for path, content in ignored.items():
         data = content.encode() if isinstance(content, str) else content
         assert (project / path).read_bytes() == data, path
@@ -185,9 +185,9 @@ def git_files(project: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in found if path.name != "index"]
 
 
-def test_a_symlink_is_never_written_through(cook: Cook, history: Path, bake: Callable[..., Path]):
+def test_a_symlink_is_never_written_through(user: User, history: Path, bake: Callable[..., Path]):
     project = bake()
-    write(cook.out.parent, {"outside/client.py": "mine\n", "outside/folder/x.py": "mine\n"})
+    write(user.out.parent, {"outside/client.py": "mine\n", "outside/folder/x.py": "mine\n"})
     client = project / "src/app/retellai/client.py"
     client.unlink()
     client.symlink_to("../../../../../outside/client.py")
@@ -197,20 +197,20 @@ def test_a_symlink_is_never_written_through(cook: Cook, history: Path, bake: Cal
     (project / "lost").symlink_to("nowhere")
     (project / "loop").symlink_to("loop")
     commit_all(project)
-    before = tree_of(cook.out)
-    done = regenerate(cook, history, "service-layer")
-    outside = tree_of(cook.out.parent / "outside")
+    before = tree_of(user.out)
+    done = regenerate(user, history, "service-layer")
+    outside = tree_of(user.out.parent / "outside")
     assert outside == {"client.py": File(0o644, b"mine\n"), "folder/x.py": File(0o644, b"mine\n")}
     if done.returncode:
         assert "src/app/services" in done.stderr
-        assert tree_of(cook.out) == before
+        assert tree_of(user.out) == before
 
 
 def test_symlinks_that_are_in_nobodys_way_survive(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
-    write(cook.out.parent, {"outside/client.py": "mine\n"})
+    write(user.out.parent, {"outside/client.py": "mine\n"})
     links = {
         "docs/outside.py": "../../../outside/client.py",
         "docs/folder": "../../../outside",
@@ -223,7 +223,7 @@ def test_symlinks_that_are_in_nobodys_way_survive(
     (project / "docs/guide.md").unlink()
     (project / "docs/guide.md").symlink_to("../README.md")
     commit_all(project)
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     for path, target in (links | {"docs/guide.md": "../README.md"}).items():
         assert str((project / path).readlink()) == target
 
@@ -246,7 +246,7 @@ ODD_FILES: dict[str, str | bytes] = {
 
 
 def test_odd_files_and_names_survive_with_their_modes(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**ODD_FILES)
     modes = {"docs/last": 0o755, "docs/empty": 0o600, "src/app/retellai/data.bin": 0o700}
@@ -256,7 +256,7 @@ def test_odd_files_and_names_survive_with_their_modes(
     (project / "src/app/retellai/types.py").chmod(0o755)
     commit_all(project)
     before = tree_of(project)
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     after = tree_of(project)
     for path in ODD_FILES:
         home = path.replace("src/app/retellai/", "src/app/services/retellai/")
@@ -267,14 +267,14 @@ def test_odd_files_and_names_survive_with_their_modes(
 
 
 def test_line_ends_and_a_missing_last_one_survive_a_merge(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
     client = project / "src/app/retellai/client.py"
     own = client.read_bytes().replace(b"Make a call.", b"Make our call.")
     client.write_bytes(own.replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
     commit_all(project)
-    regenerated(cook, history, "service-layer")
+    regenerated(user, history, "service-layer")
     merged = (project / "src/app/services/retellai/client.py").read_bytes()
     assert b"Make our call." in merged
     assert b"from app.services.retellai.types import Call\r\n" in merged
@@ -283,59 +283,59 @@ def test_line_ends_and_a_missing_last_one_survive_a_merge(
 
 
 def test_a_project_in_a_folder_of_a_bigger_repository_can_be_regenerated(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(in_git=False, **BOOTSTRAP)
-    write(cook.out, {"other/file.py": "from app.retellai import client\n"})
-    commit_all(cook.out)
-    regenerated(cook, history, "service-layer")
-    assert text(cook.out, "other/file.py") == "from app.retellai import client\n"
-    assert unmerged(cook.out) == {f"{SLUG}/src/app/bootstrap.py"}
+    write(user.out, {"other/file.py": "from app.retellai import client\n"})
+    commit_all(user.out)
+    regenerated(user, history, "service-layer")
+    assert text(user.out, "other/file.py") == "from app.retellai import client\n"
+    assert unmerged(user.out) == {f"{SLUG}/src/app/bootstrap.py"}
     assert "<<<<<<< yours (monolith)" in text(project, "src/app/bootstrap.py")
-    assert {path.name for path in cook.out.iterdir()} == {".git", SLUG, "other"}
+    assert {path.name for path in user.out.iterdir()} == {".git", SLUG, "other"}
 
 
 def test_a_linked_work_tree_can_be_regenerated(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     main = bake(**BOOTSTRAP)
-    main.rename(cook.home / "main")
-    project = cook.out / SLUG
-    git(cook.home / "main", "worktree", "add", "--quiet", str(project))
-    before = tree_of(cook.home / "main")
-    regenerated(cook, history, "service-layer")
+    main.rename(user.home / "main")
+    project = user.out / SLUG
+    git(user.home / "main", "worktree", "add", "--quiet", str(project))
+    before = tree_of(user.home / "main")
+    regenerated(user, history, "service-layer")
     assert unmerged(project) == {"src/app/bootstrap.py"}
     assert (project / ".git").is_file()
-    assert tree_of(cook.home / "main") == before
-    assert git(cook.home / "main", "status", "--porcelain") == ""
+    assert tree_of(user.home / "main") == before
+    assert git(user.home / "main", "status", "--porcelain") == ""
 
 
 def test_git_variables_of_a_surrounding_hook_do_not_lead_astray(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake(**BOOTSTRAP)
-    write(cook.home, {"other/file": "x\n"})
-    commit_all(cook.home / "other")
-    index = (cook.home / "other/.git/index").read_bytes()
+    write(user.home, {"other/file": "x\n"})
+    commit_all(user.home / "other")
+    index = (user.home / "other/.git/index").read_bytes()
     done = run(
         sys.executable, "-m", "cookiecutter", history, "--no-input", "-f",
-        f"project_slug={SLUG}", "variant=service-layer", cwd=cook.out, home=cook.home,
-        GIT_DIR=str(cook.home / "other/.git"), GIT_INDEX_FILE=str(cook.home / "other/.git/index"),
+        f"project_slug={SLUG}", "variant=service-layer", cwd=user.out, home=user.home,
+        GIT_DIR=str(user.home / "other/.git"), GIT_INDEX_FILE=str(user.home / "other/.git/index"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert unmerged(project) == {"src/app/bootstrap.py"}
-    assert (cook.home / "other/.git/index").read_bytes() == index
+    assert (user.home / "other/.git/index").read_bytes() == index
 
 
 def test_files_that_git_does_not_know_yet_are_refused_or_kept(
-    cook: Cook, history: Path, bake: Callable[..., Path]
+    user: User, history: Path, bake: Callable[..., Path]
 ):
     project = bake()
     write(project, {"notes.md": "mine\n", "src/app/queue/processor.py": "OURS = 1\n"})
-    before = tree_of(cook.out)
-    done = regenerate(cook, history, "service-layer")
+    before = tree_of(user.out)
+    done = regenerate(user, history, "service-layer")
     if done.returncode:
-        assert tree_of(cook.out) == before
+        assert tree_of(user.out) == before
     else:
         assert text(project, "notes.md") == "mine\n"
         assert "OURS = 1\n" in text(project, "src/app/queue/processor.py")

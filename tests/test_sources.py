@@ -14,8 +14,8 @@ from pytest_cookies.plugin import Cookies
 from tests.baking import (
     TREE,
     VARIANTS,
-    Cook,
     Entry,
+    User,
     commit_all,
     git,
     record_of,
@@ -34,21 +34,21 @@ def expected(default_bake: Path) -> dict[str, Entry]:
     return snapshot(default_bake)
 
 
-def by_absolute_path(cook: Cook, template: Path) -> None:
-    done = cook.cookiecutter(template, "--no-input")
+def by_absolute_path(user: User, template: Path) -> None:
+    done = user.cookiecutter(template, "--no-input")
     assert done.returncode == 0, done.stderr
 
 
-def by_relative_path(cook: Cook, template: Path) -> None:
-    (cook.out / "here").symlink_to(template)
-    done = cook.cookiecutter("./here", "--no-input")
-    (cook.out / "here").unlink()
+def by_relative_path(user: User, template: Path) -> None:
+    (user.out / "here").symlink_to(template)
+    done = user.cookiecutter("./here", "--no-input")
+    (user.out / "here").unlink()
     assert done.returncode == 0, done.stderr
 
 
-def by_relative_path_and_output_folder(cook: Cook, template: Path) -> None:
-    done = cook.cookiecutter(
-        template.name, "--no-input", "-o", Path("..") / relative(cook.out, template.parent.parent),
+def by_relative_path_and_output_folder(user: User, template: Path) -> None:
+    done = user.cookiecutter(
+        template.name, "--no-input", "-o", Path("..") / relative(user.out, template.parent.parent),
         cwd=template.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -62,53 +62,53 @@ def relative(path: Path, start: Path) -> Path:
     raise AssertionError(f"{path} and {start} have nothing in common")
 
 
-def by_path_from_inside_the_template(cook: Cook, template: Path) -> None:
-    done = cook.cookiecutter(".", "--no-input", "-o", cook.out, cwd=template)
+def by_path_from_inside_the_template(user: User, template: Path) -> None:
+    done = user.cookiecutter(".", "--no-input", "-o", user.out, cwd=template)
     assert done.returncode == 0, done.stderr
 
 
-def by_git_url(cook: Cook, template: Path) -> None:
+def by_git_url(user: User, template: Path) -> None:
     # Cookiecutter takes an address for git's by the letters "git" anywhere in it.
-    done = cook.cookiecutter(f"file://{template}", "--no-input")
+    done = user.cookiecutter(f"file://{template}", "--no-input")
     assert done.returncode == 0, done.stderr
 
 
-def by_checkout_of_a_branch(cook: Cook, template: Path) -> None:
-    done = cook.cookiecutter(f"file://{template}", "--no-input", "--checkout", "main")
+def by_checkout_of_a_branch(user: User, template: Path) -> None:
+    done = user.cookiecutter(f"file://{template}", "--no-input", "--checkout", "main")
     assert done.returncode == 0, done.stderr
 
 
-def by_checkout_of_a_commit(cook: Cook, template: Path) -> None:
+def by_checkout_of_a_commit(user: User, template: Path) -> None:
     # The newest commit of this clone is another one.
-    newer = cook.home / "newer.git"
-    git(cook.home, "clone", "--quiet", str(template), str(newer))
+    newer = user.home / "newer.git"
+    git(user.home, "clone", "--quiet", str(template), str(newer))
     wanted = git(newer, "rev-parse", "HEAD")
     (newer / TREE / "README.md").write_text("newer")
     commit_all(newer)
-    done = cook.cookiecutter(f"file://{newer}", "--no-input", "--checkout", wanted)
+    done = user.cookiecutter(f"file://{newer}", "--no-input", "--checkout", wanted)
     assert done.returncode == 0, done.stderr
 
 
-def by_zip_archive(cook: Cook, template: Path) -> None:
-    archive = cook.home / "template.zip"
+def by_zip_archive(user: User, template: Path) -> None:
+    archive = user.home / "template.zip"
     git(template, "archive", "--format=zip", "--prefix=template/", f"--output={archive}", "HEAD")
-    done = cook.cookiecutter(archive, "--no-input")
+    done = user.cookiecutter(archive, "--no-input")
     assert done.returncode == 0, done.stderr
 
 
-def by_copy_without_git(cook: Cook, template: Path) -> None:
+def by_copy_without_git(user: User, template: Path) -> None:
     """A copy without .git, as a release archive unpacked by hand."""
-    archive = cook.home / "template.zip"
+    archive = user.home / "template.zip"
     git(template, "archive", "--format=zip", "--prefix=a copy/", f"--output={archive}", "HEAD")
-    shutil.unpack_archive(archive, cook.home)
-    done = cook.cookiecutter(cook.home / "a copy", "--no-input")
+    shutil.unpack_archive(archive, user.home)
+    done = user.cookiecutter(user.home / "a copy", "--no-input")
     assert done.returncode == 0, done.stderr
 
 
-def by_cruft(cook: Cook, template: Path) -> None:
-    done = run(cruft(), "create", template, "--no-input", cwd=cook.out, home=cook.home)
+def by_cruft(user: User, template: Path) -> None:
+    done = run(cruft(), "create", template, "--no-input", cwd=user.out, home=user.home)
     assert done.returncode == 0, done.stdout + done.stderr
-    (cook.out / PROJECT / ".cruft.json").unlink()
+    (user.out / PROJECT / ".cruft.json").unlink()
 
 
 def cruft() -> Path:
@@ -132,11 +132,11 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_every_way_of_naming_the_template_bakes_the_same(
-    way: Callable[[Cook, Path], None], cook: Cook, template: Path, expected: dict[str, Entry]
+    way: Callable[[User, Path], None], user: User, template: Path, expected: dict[str, Entry]
 ):
-    way(cook, template)
-    assert snapshot(cook.out / PROJECT) == expected
-    assert [path.name for path in cook.out.iterdir()] == [PROJECT]
+    way(user, template)
+    assert snapshot(user.out / PROJECT) == expected
+    assert [path.name for path in user.out.iterdir()] == [PROJECT]
 
 
 def test_a_bake_through_the_library_is_the_same(
@@ -156,13 +156,13 @@ def test_the_library_reports_a_refusal(cookies: Cookies, template: Path):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_bakes_are_the_same(
-    variant: str, cook: Cook, template: Path, default_bakes: dict[str, Path]
+    variant: str, user: User, template: Path, default_bakes: dict[str, Path]
 ):
-    assert snapshot(cook.bake(template, variant=variant)) == snapshot(default_bakes[variant])
+    assert snapshot(user.bake(template, variant=variant)) == snapshot(default_bakes[variant])
 
 
-def test_baking_writes_nothing_into_the_template(cook: Cook, template: Path):
-    cook.bake(template)
+def test_baking_writes_nothing_into_the_template(user: User, template: Path):
+    user.bake(template)
     assert git(template, "status", "--porcelain", "--ignored") == ""
 
 
@@ -181,33 +181,33 @@ def test_the_record_names_the_templates_commit(template: Path, default_bake: Pat
 
 @pytest.mark.parametrize("changed", ["hooks/new.py", f"{TREE}/new.txt", "cookiecutter.json"])
 def test_a_template_with_changes_of_its_own_has_no_commit(
-    changed: str, cook: Cook, template: Path, tmp_path: Path
+    changed: str, user: User, template: Path, tmp_path: Path
 ):
     own = tmp_path / "changed"
     git(tmp_path, "clone", "--quiet", str(template), str(own))
     with (own / changed).open("a") as file:
         file.write("\n")
-    assert record_of(cook.bake(own))["commit"] is None
+    assert record_of(user.bake(own))["commit"] is None
 
 
-def test_a_change_that_no_bake_can_see_keeps_the_commit(cook: Cook, template: Path, tmp_path: Path):
+def test_a_change_that_no_bake_can_see_keeps_the_commit(user: User, template: Path, tmp_path: Path):
     own = tmp_path / "changed"
     git(tmp_path, "clone", "--quiet", str(template), str(own))
     (own / "README.md").write_text("changed")
-    assert record_of(cook.bake(own))["commit"] == git(template, "rev-parse", "HEAD")
+    assert record_of(user.bake(own))["commit"] == git(template, "rev-parse", "HEAD")
 
 
 def test_a_template_in_a_folder_of_another_repository_has_no_commit(
-    cook: Cook, template: Path, tmp_path: Path
+    user: User, template: Path, tmp_path: Path
 ):
     outer = tmp_path / "outer"
     shutil.copytree(template, outer / "inner", ignore=shutil.ignore_patterns(".git"))
     commit_all(outer)
-    assert record_of(cook.bake(outer / "inner"))["commit"] is None
+    assert record_of(user.bake(outer / "inner"))["commit"] is None
 
 
 def test_git_variables_of_a_surrounding_hook_do_not_mislead(
-    cook: Cook, template: Path, tmp_path: Path
+    user: User, template: Path, tmp_path: Path
 ):
     other = tmp_path / "other"
     other.mkdir()
@@ -215,27 +215,27 @@ def test_git_variables_of_a_surrounding_hook_do_not_mislead(
     commit_all(other)
     done = run(
         sys.executable, "-m", "cookiecutter", template, "--no-input",
-        cwd=cook.out, home=cook.home, GIT_DIR=str(other / ".git"),
+        cwd=user.out, home=user.home, GIT_DIR=str(other / ".git"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert record_of(cook.out / PROJECT)["commit"] == git(template, "rev-parse", "HEAD")
+    assert record_of(user.out / PROJECT)["commit"] == git(template, "rev-parse", "HEAD")
 
 
-def test_cruft_checks_and_updates_a_project(cook: Cook, template: Path, tmp_path: Path):
+def test_cruft_checks_and_updates_a_project(user: User, template: Path, tmp_path: Path):
     own = tmp_path / "template"
     git(tmp_path, "clone", "--quiet", str(template), str(own))
-    done = run(cruft(), "create", own, "--no-input", cwd=cook.out, home=cook.home)
+    done = run(cruft(), "create", own, "--no-input", cwd=user.out, home=user.home)
     assert done.returncode == 0, done.stdout + done.stderr
-    project = cook.out / PROJECT
+    project = user.out / PROJECT
     commit_all(project)
-    check = run(cruft(), "check", cwd=project, home=cook.home)
+    check = run(cruft(), "check", cwd=project, home=user.home)
     assert check.returncode == 0, check.stdout
 
     with (source(own, "docs/retell-setup.md")).open("a") as file:
         file.write("\nA newer line.\n")
     newer = commit_all(own)
-    assert run(cruft(), "check", cwd=project, home=cook.home).returncode == 1
-    update = run(cruft(), "update", "-y", cwd=project, home=cook.home)
+    assert run(cruft(), "check", cwd=project, home=user.home).returncode == 1
+    update = run(cruft(), "update", "-y", cwd=project, home=user.home)
     assert update.returncode == 0, update.stdout + update.stderr
     assert (project / "docs" / "retell-setup.md").read_text().endswith("\nA newer line.\n")
     assert record_of(project)["commit"] == newer

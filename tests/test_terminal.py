@@ -15,7 +15,7 @@ from blueprint.bake.next_steps import as_seen_from_shell
 from tests.baking import (
     NASTY_DESCRIPTION,
     NASTY_NAME,
-    Cook,
+    User,
     environment,
     record_of,
     run,
@@ -24,15 +24,15 @@ from tests.baking import (
 )
 
 
-def start(cook: Cook, *arguments: str | Path, path: str | None = None) -> pexpect.spawn[str]:
+def start(user: User, *arguments: str | Path, path: str | None = None) -> pexpect.spawn[str]:
     """Start cookiecutter at a terminal in the folder to bake into."""
-    own = environment(cook.out, cook.home) | {"TERM": "xterm", "COLUMNS": "200"}
+    own = environment(user.out, user.home) | {"TERM": "xterm", "COLUMNS": "200"}
     if path is not None:
         own["PATH"] = path
     return pexpect.spawn(
         sys.executable,
         ["-m", "cookiecutter", *map(str, arguments)],
-        cwd=str(cook.out),
+        cwd=str(user.out),
         env=own,
         encoding="utf-8",
         timeout=60,
@@ -73,11 +73,11 @@ def commands_in(said: str) -> list[str]:
     ids=["monolith", "service-layer"],
 )
 def test_the_questions_are_readable_and_the_closing_commands_work_for_every_nasty_answer(
-    choice: str, variant: str, offered: str, made: str, cook: Cook, template: Path
+    choice: str, variant: str, offered: str, made: str, user: User, template: Path
 ):
     path = os.pathsep.join((str(tool("uv").parent), os.environ["PATH"]))
     slug = "x" * 50
-    terminal = start(cook, template, path=path)
+    terminal = start(user, template, path=path)
     terminal.expect_exact("Name of the project")
     terminal.expect_exact("(Voice App)")
     terminal.sendline(NASTY_NAME)
@@ -91,7 +91,7 @@ def test_the_questions_are_readable_and_the_closing_commands_work_for_every_nast
     said, code = finish(terminal)
     assert code == 0, said
     assert f"{NASTY_NAME} {made}" in said
-    recorded = record_of(cook.out / slug)
+    recorded = record_of(user.out / slug)
     assert recorded["variant"] == variant
     assert recorded["cookiecutter"] == {
         "project_name": NASTY_NAME,
@@ -100,16 +100,16 @@ def test_the_questions_are_readable_and_the_closing_commands_work_for_every_nast
     }
     commands = commands_in(said)
     assert commands == [f"cd {slug}", "uv run python -m dev demo", "uv run pytest"]
-    done = run("sh", "-ec", "\n".join(commands), cwd=cook.out, home=cook.home, PATH=path)
+    done = run("sh", "-ec", "\n".join(commands), cwd=user.out, home=user.home, PATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     # Every test passed: no warning, and nothing was skipped or left out.
     assert re.fullmatch(r"=+ \d+ passed in .*=+", done.stdout.splitlines()[-1]), done.stdout[-9999:]
 
 
-def test_without_uv_on_the_path_the_first_command_gets_it(cook: Cook, template: Path):
+def test_without_uv_on_the_path_the_first_command_gets_it(user: User, template: Path):
     done = run(
         sys.executable, "-m", "cookiecutter", template, "--no-input",
-        cwd=cook.out, home=cook.home, PATH="/usr/bin:/bin",
+        cwd=user.out, home=user.home, PATH="/usr/bin:/bin",
     )  # fmt: skip
     assert commands_in(done.stdout) == [
         "cd voice-app",
@@ -121,18 +121,18 @@ def test_without_uv_on_the_path_the_first_command_gets_it(cook: Cook, template: 
 
 @pytest.mark.parametrize("name", ["plain", "with a space", "it's", "-dash", "$HOME"])
 def test_the_printed_folder_is_the_project_from_where_the_shell_is(
-    name: str, cook: Cook, template: Path
+    name: str, user: User, template: Path
 ):
-    done = cook.cookiecutter(template, "--no-input", "-o", f"./{name}")
+    done = user.cookiecutter(template, "--no-input", "-o", f"./{name}")
     assert done.returncode == 0, done.stderr
-    there = run("sh", "-ec", f"{commands_in(done.stdout)[0]}; pwd -P", cwd=cook.out, home=cook.home)
-    assert Path(there.stdout.strip()) == (cook.out / name / "voice-app").resolve()
+    there = run("sh", "-ec", f"{commands_in(done.stdout)[0]}; pwd -P", cwd=user.out, home=user.home)
+    assert Path(there.stdout.strip()) == (user.out / name / "voice-app").resolve()
 
 
-def test_a_folder_above_the_shell_is_printed_in_full(cook: Cook, template: Path):
-    (cook.out / "deeper").mkdir()
-    done = cook.cookiecutter(template, "--no-input", "-o", "..", cwd=cook.out / "deeper")
-    assert commands_in(done.stdout)[0] == f"cd {shlex.quote(str(cook.out / 'voice-app'))}"
+def test_a_folder_above_the_shell_is_printed_in_full(user: User, template: Path):
+    (user.out / "deeper").mkdir()
+    done = user.cookiecutter(template, "--no-input", "-o", "..", cwd=user.out / "deeper")
+    assert commands_in(done.stdout)[0] == f"cd {shlex.quote(str(user.out / 'voice-app'))}"
 
 
 def test_a_stale_shell_variable_does_not_mislead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -142,10 +142,10 @@ def test_a_stale_shell_variable_does_not_mislead(monkeypatch: pytest.MonkeyPatch
         assert as_seen_from_shell(str(project)) == str(project)
 
 
-def test_replaying_a_record_asks_for_the_variant_only(cook: Cook, template: Path, tmp_path: Path):
-    project = cook.bake(template, project_name="Replayed", description="Again.")
+def test_replaying_a_record_asks_for_the_variant_only(user: User, template: Path, tmp_path: Path):
+    project = user.bake(template, project_name="Replayed", description="Again.")
     (tmp_path / "again").mkdir()
-    again = Cook(cook.home, tmp_path / "again")
+    again = User(user.home, tmp_path / "again")
     terminal = start(again, template, "--replay-file", project / ".blueprint.json")
     terminal.expect(r"\[1/1\]\S* Variant")
     terminal.sendline("")
@@ -155,8 +155,8 @@ def test_replaying_a_record_asks_for_the_variant_only(cook: Cook, template: Path
     assert record_of(project)["variant"] == "monolith"
 
 
-def test_a_refusal_at_the_terminal_is_one_clear_message(cook: Cook, template: Path):
-    terminal = start(cook, template)
+def test_a_refusal_at_the_terminal_is_one_clear_message(user: User, template: Path):
+    terminal = start(user, template)
     for answer in ("My App", "my app", "", ""):
         terminal.expect(r"\)\S*: ")
         terminal.sendline(answer)
@@ -165,13 +165,13 @@ def test_a_refusal_at_the_terminal_is_one_clear_message(cook: Cook, template: Pa
     assert "1 answer cannot be used, so nothing was baked:" in said
     assert "project_slug 'my app': use lower-case letters and digits" in said
     assert "such as 'my-app'" in said
-    assert snapshot(cook.out) == {}
+    assert snapshot(user.out) == {}
 
 
-def test_an_answer_that_the_terminal_cannot_show_is_escaped(cook: Cook, template: Path):
+def test_an_answer_that_the_terminal_cannot_show_is_escaped(user: User, template: Path):
     done = run(
         sys.executable, "-m", "cookiecutter", template, "--no-input", "project_name=Café 東京",
-        cwd=cook.out, home=cook.home, PYTHONIOENCODING="ascii", PYTHONUTF8="0",
+        cwd=user.out, home=user.home, PYTHONIOENCODING="ascii", PYTHONUTF8="0",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Caf\\xe9 \\u6771\\u4eac is ready" in done.stdout

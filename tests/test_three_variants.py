@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.baking import ROOT, TREE, Cook, Entry, record_of, snapshot, source, three_variants, tool
+from tests.baking import ROOT, TREE, Entry, User, record_of, snapshot, source, three_variants, tool
 
 SHARED = {
     ".blueprint.json",
@@ -81,7 +81,7 @@ def project(variant: str, toy: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp(variant)
     (folder / "home").mkdir()
     (folder / "out").mkdir()
-    return Cook(folder / "home", folder / "out").bake(toy, variant=variant)
+    return User(folder / "home", folder / "out").bake(toy, variant=variant)
 
 
 def test_the_files_are_exactly_the_variants(project: Path, variant: str):
@@ -117,9 +117,9 @@ def test_a_baked_toy_is_formatted_and_its_imports_are_sorted(project: Path):
 
 
 def test_names_are_followed_everywhere_but_in_words_binaries_and_other_projects(
-    cook: Cook, toy: Path
+    user: User, toy: Path
 ):
-    project = cook.bake(toy, variant="microservice")
+    project = user.bake(toy, variant="microservice")
 
     def text(path: str) -> str:
         return (project / path).read_text(encoding="utf-8")
@@ -166,19 +166,19 @@ def test_the_record_holds_every_answer_but_the_variant(project: Path, variant: s
     }
 
 
-def test_two_files_can_swap_their_places(cook: Cook, tmp_path: Path):
+def test_two_files_can_swap_their_places(user: User, tmp_path: Path):
     template = three_variants(tmp_path / "swapping")
     manifest = template / "variants" / "monolith.yaml"
     rows = "place:\n  docs/guide.md: dev/run.sh\n  dev/run.sh: docs/guide.md\n"
     manifest.write_text(manifest.read_text().replace("place: {}\n", rows, 1))
-    project = cook.bake(template, variant="monolith")
+    project = user.bake(template, variant="monolith")
     base = template / TREE / "base"
     assert (project / "dev/run.sh").read_bytes() == (base / "docs/guide.md").read_bytes()
     assert (project / "docs/guide.md").read_bytes() == (base / "dev/run.sh").read_bytes()
 
 
 def test_leftovers_of_a_working_tree_are_not_baked(
-    cook: Cook, project: Path, variant: str, tmp_path: Path
+    user: User, project: Path, variant: str, tmp_path: Path
 ):
     template = three_variants(tmp_path / "used")
     for path in (
@@ -189,31 +189,31 @@ def test_leftovers_of_a_working_tree_are_not_baked(
     ):
         (template / TREE / path).parent.mkdir(parents=True, exist_ok=True)
         (template / TREE / path).write_bytes(b"\x80 left over")
-    assert snapshot(cook.bake(template, variant=variant)) == snapshot(project)
+    assert snapshot(user.bake(template, variant=variant)) == snapshot(project)
 
 
-def test_nothing_is_written_into_the_template(cook: Cook, tmp_path: Path):
+def test_nothing_is_written_into_the_template(user: User, tmp_path: Path):
     template = three_variants(tmp_path / "clean")
     before = snapshot(template)
-    cook.bake(template, variant="service-layer")
+    user.bake(template, variant="service-layer")
     assert snapshot(template) == before
 
 
-def test_a_row_that_matches_nothing_stops_the_bake_and_leaves_nothing(cook: Cook, tmp_path: Path):
+def test_a_row_that_matches_nothing_stops_the_bake_and_leaves_nothing(user: User, tmp_path: Path):
     template = three_variants(tmp_path / "stale")
     manifest = template / "variants" / "monolith.yaml"
     manifest.write_text(manifest.read_text().replace("place: {}", "place:\n  gone/: new/"))
-    done = cook.cookiecutter(template, "--no-input")
+    done = user.cookiecutter(template, "--no-input")
     assert done.returncode == 1
     assert "variants/monolith.yaml, line 20: the place row 'gone/' matches no file" in done.stderr
-    assert snapshot(cook.out) == {}
+    assert snapshot(user.out) == {}
 
 
-def test_an_empty_folder_may_be_baked_into(cook: Cook, toy: Path, project: Path, variant: str):
-    (cook.out / "toy-app").mkdir()
-    done = cook.cookiecutter(toy, "--no-input", "-f", f"variant={variant}")
+def test_an_empty_folder_may_be_baked_into(user: User, toy: Path, project: Path, variant: str):
+    (user.out / "toy-app").mkdir()
+    done = user.cookiecutter(toy, "--no-input", "-f", f"variant={variant}")
     assert done.returncode == 0, done.stderr
-    baked: dict[str, Entry] = snapshot(cook.out / "toy-app")
+    baked: dict[str, Entry] = snapshot(user.out / "toy-app")
     assert baked == snapshot(project)
 
 

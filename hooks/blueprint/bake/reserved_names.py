@@ -25,7 +25,7 @@ BROUGHT_ALONG = """
     aiohappyeyeballs aiohttp aiosignal annotated-doc annotated-types async-timeout attrs
     beartype burner-redis cachetools certifi cffi charset-normalizer click cloudpickle colorama
     cronsim cryptography deprecated distro execnet fasteners frozenlist googleapis-common-protos
-    graphql-core greenlet h11 harfile httpcore httptools httpx-aiohttp hypothesis
+    graphql-core greenlet grimp h11 harfile httpcore httptools httpx-aiohttp hypothesis
     hypothesis-graphql idna iniconfig jsonschema-rs jsonschema-specifications mako
     markdown-it-py markupsafe mdurl multidict opentelemetry-api
     opentelemetry-exporter-http-transport opentelemetry-exporter-otlp-common

@@ -161,8 +161,16 @@ def log() -> Iterator[structlog.stdlib.BoundLogger]:
     configure_logging("error", "json")
 
 
-PRIVATE_PARTS = ["+", "%2B", "1415", "(415) ", "555-0123", "key_", "eyJ", ".a", "Bearer ", "earer"]
-PRIVATE_PARTS += [" ", "\n", "input_value=", ", input_type="]
+# Whole ones, and what they are made of: a text may hold a part of one, or two run together.
+PRIVATE_PARTS = [
+    "+14155550123",
+    "%2B14155550123",
+    "(415) 555-0123",
+    "key_0123456789",
+    "eyJh.eyJz.c",
+]
+PRIVATE_PARTS += ["Bearer abc", "input_value='a', input_type=str", "+", "%2", "415", " ", "key_"]
+PRIVATE_PARTS += ["eyJ", ".", "earer ", "input_value=", ", input_type=", "\n"]
 
 
 @given(st.lists(st.sampled_from(PRIVATE_PARTS) | st.text(max_size=4), max_size=12).map("".join))
@@ -291,6 +299,18 @@ def test_metrics_tell_requests_by_route_and_retell_by_operation(app: httpx.Clien
     assert 'http_route="/api/calls/{call_id}"' in text
     assert 'retell_operation="create_phone_call",retell_outcome="ok"' in text
     assert 'retell_outcome="RetellNotFound"' in text
+
+
+def test_no_caller_makes_up_a_series_of_metrics(app: httpx.Client) -> None:
+    app.request("PROPFIND", "/made-up-path")
+
+    text = app.get("/metrics").text
+
+    assert "made-up-path" not in text
+    assert "PROPFIND" not in text
+    assert 'http_request_method="_OTHER",http_response_status_code="404",http_route=""' in text
+    assert 'http_server_active_requests{http_request_method="_OTHER"} 0.0' in text
+    assert 'http_server_active_requests{http_request_method="GET"} 1.0' in text
 
 
 def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Simulator) -> None:
