@@ -53,7 +53,7 @@ def examples(count: int, *, of_the_document: bool = True) -> settings:
 def check_with_a_key(case: Case[Any], app: httpx.Client) -> None:
     """Every answer to a caller with a key is as documented."""
     headers = {"Authorization": f"Bearer {API_KEY}"}
-    excluded = NOT_OURS
+    excluded: list[Any] = NOT_OURS
     made = case.meta.components.get(ParameterLocation.HEADER) if case.meta else None
     if made is not None and made.mode.is_negative:
         # What makes it invalid may be the want of the key, which it is given here.
