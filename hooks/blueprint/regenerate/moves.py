@@ -193,7 +193,7 @@ def between_variants(
     # What only the old variant has stays where it is, also if the template has dropped it since.
     stays = {first.new_path(path): first.new_path(path) for path in project.base}
     files = {**stays, **{home: after.get(source, home) for source, home in before.items()}}
-    # Prose that was written for its variant speaks of that variant's files.
+    # Prose that was written for its variant names that variant's files.
     own = f"{old.manifest.layers[-1].name}/"
     left = {before[below(p)] for p in tree if p.startswith(own) and p.endswith(".md")}
     exceptions = [(path, to) for path, to in files.items() if to != by_folder.new_path(path)]

@@ -176,7 +176,7 @@ class Run:
 
         @cache
         def present() -> Mapping[str, File]:
-            # Only a conflict asks for it.
+            # Baked for a conflict only.
             folder = os.path.join(self.transaction.folder, "present")
             again = (self.template, self.recorded.answers, self.recorded.variant, folder)
             return base.files if base.is_present else bake(*again)
