@@ -18,7 +18,8 @@ PROJECT = {
     "src/app/guarded.py": (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from app.types import Call\n"
         "try:\n    import uvloop\nexcept ImportError:\n    uvloop = None\n"
-        "with open('x') as handle:\n    pass\n\n\ndef start():\n    global started\n    started = 1\n"
+        "with open('x') as handle:\n    pass\n\n\n"
+        "def start():\n    global started\n    started = 1\n"
     ),
     "src/app/namespace/inner.py": "X = 1\n",
     "src/app/stub.pyi": "class Stub: ...\n",

@@ -132,7 +132,7 @@ class Run:
         paths = {*repository.list_own(self.project), record.RECORD}
         before = {path: read(os.path.join(self.project, path)) for path in sorted(paths)}
         own = {path: file for path, file in before.items() if path not in (record.RECORD, STEPS)}
-        project = Project(base.files, before)
+        project = Project(base.files, own, stand_in=bool(base.warning))
         moves = Moves(self.old, self.new, self.tree, project, self.recorded.kept)
         old, ours = carry(base.files, moves, base.files), carry(own, moves, base.files)
 
