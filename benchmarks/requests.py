@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 # This file is called like a package that cookiecutter imports: its folder must not come first.
-sys.path[0] = str(ROOT)
+sys.path[:1] = [str(ROOT), str(ROOT / "hooks")]
 
 from tests.baking import User, environment, run, tool  # noqa: E402
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from app import handlers
 from dev.servers import serve
@@ -18,6 +20,12 @@ from tests.support.processes import ROOT
 from tests.support.simulator import API_KEY, RETELL_KEY, Simulator, StartApp
 
 pytest_plugins = ["tests.support.engine"]
+
+# The same examples in every run, however slow the machine is.
+hypothesis.settings.register_profile(
+    "project", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     telemetry.configure_logging(settings.log_level, settings.log_format)
+    telemetry.meter_provider()
     # Created here and not in the lifespan, so that a wrong setting fails before anything starts.
     engine_running = run_engine(settings)
 
@@ -35,7 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Voice calls",
         lifespan=lifespan,
         telemetry={
-            "meter_provider": telemetry.meter_provider(),
+            "metrics": False,  # 40 us a request; `RequestContextMiddleware` takes 5
             "tracer_provider": telemetry.tracer_provider(),
             "tracing": telemetry.tracer_provider() is not None,
             "logs": False,

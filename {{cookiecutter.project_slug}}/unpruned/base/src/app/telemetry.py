@@ -1,7 +1,8 @@
 """Logs, metrics and traces, without private data.
 
-Logs are JSON lines on standard output. Metrics are OpenTelemetry's, read at `/metrics`. Traces are
-exported when OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) is set.
+Logs are JSON lines on standard output. Metrics are read at `/metrics`: requests are counted here,
+the rest is OpenTelemetry's. Traces are exported when OTEL_EXPORTER_OTLP_ENDPOINT (or
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) is set.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from prometheus_client import Gauge, Histogram
 from pydantic import BaseModel
 from structlog.typing import EventDict, Processor, WrappedLogger
 from typing_extensions import override
@@ -39,6 +41,19 @@ _PRIVATE_TEXT = re.compile(
 _HINTS = ("+", "%2", "(", "key_", "eyJ", "earer ", "input_value=")
 """Every private text contains one of these, and searching for them is faster."""
 REDACTED = "[redacted]"
+
+# A client can send any method, and each would be a time series of its own for ever.
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY"})
+# With OpenTelemetry's names and buckets (semantic conventions 1.44).
+_requests_active = Gauge(
+    "http_server_active_requests", "Number of active HTTP server requests.", ["http_request_method"]
+)
+_request_seconds = Histogram(
+    "http_server_request_duration_seconds",
+    "Duration of HTTP server requests.",
+    ["http_request_method", "http_route", "http_response_status_code"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
 
 
 def redact(value: object) -> object:
@@ -176,6 +191,25 @@ def configure_logging(level: str, format_: str) -> None:
     # The app logs each request itself; the SDK's transport would log addresses and headers.
     for name in ("uvicorn.access", "httpx", "httpcore", "retell"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def request_started(method: str) -> None:
+    """Count an active request."""
+    _requests_active.labels(method if method in _METHODS else "_OTHER").inc()
+
+
+def request_finished(method: str, route: str, status: int | None, seconds: float) -> None:
+    """Count a finished request.
+
+    Args:
+        method: the method, as the caller wrote it.
+        route: the template of its path, such as `/api/calls/{call_id}`; empty without a route.
+        status: the status of the answer; None without one.
+        seconds: its duration.
+    """
+    method = method if method in _METHODS else "_OTHER"
+    _requests_active.labels(method).dec()
+    _request_seconds.labels(method, route, status or "").observe(seconds)
 
 
 @functools.cache

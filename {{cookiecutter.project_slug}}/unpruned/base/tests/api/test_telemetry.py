@@ -301,6 +301,18 @@ def test_metrics_tell_requests_by_route_and_retell_by_operation(app: httpx.Clien
     assert 'retell_outcome="RetellNotFound"' in text
 
 
+def test_no_caller_makes_up_a_series_of_metrics(app: httpx.Client) -> None:
+    app.request("PROPFIND", "/made-up-path")
+
+    text = app.get("/metrics").text
+
+    assert "made-up-path" not in text
+    assert "PROPFIND" not in text
+    assert 'http_request_method="_OTHER",http_response_status_code="404",http_route=""' in text
+    assert 'http_server_active_requests{http_request_method="_OTHER"} 0.0' in text
+    assert 'http_server_active_requests{http_request_method="GET"} 1.0' in text
+
+
 def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Simulator) -> None:
     app = start_app()
     until(lambda: simulator.requests("get_concurrency"), what="the look at start-up")

@@ -1,80 +1,21 @@
 """Creations that go wrong half-way: every intent ends in a known state and rings one phone once."""
 
-import asyncio
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
-import pytest
+from sqlalchemy import text
 
 from app.clock import now_ms
-from app.config import EngineSettings
-from app.database.connection import Database
-from app.retellai.types import PhoneCallRequest
-from app.services.calls.intent import Intent, PlaceCall, Settle
+from app.services.calls.intent import PlaceCall, Settle
 from app.services.retellai.repository import Repository
 from tests.support.engine import ADMIN_KEY
-from tests.support.simulator import Simulator, StartApp
+from tests.support.records import REQUEST, Records
+from tests.support.requests import CALL, KEY
+from tests.support.simulator import RETELL_KEY, Simulator, StartApp
+from tests.support.waiting import until
 
-NUMBER = "+14155550123"
-CALL = {"to_number": NUMBER}
-KEY = {"Idempotency-Key": "order-42"}
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
-REQUEST = PhoneCallRequest(to_number=NUMBER, from_number="+14155550100")
 HOUR_MS = 3600 * 1000
-T = TypeVar("T")
-
-
-def until(answer: Callable[[], T | None]) -> T:
-    deadline = time.monotonic() + 15
-    while not (found := answer()):
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.05)
-    return found
-
-
-class Records:
-    """The database, for a test to look into."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def run(self, ask: Callable[[Repository], Coroutine[Any, Any, T]]) -> T:
-        async def in_a_loop() -> T:
-            database = Database(self._url)
-            try:
-                return await ask(Repository(database))
-            finally:
-                await database.close()
-
-        return asyncio.run(in_a_loop())
-
-    def intent(self, intent_id: str) -> Intent:
-        found = self.run(lambda repository: repository.intents.get(intent_id))
-        assert found is not None
-        return found
-
-    def leave_behind(self, intent_id: str, *, dialled_ms_ago: int) -> None:
-        """An intent whose process died while it dialled."""
-        self.run(
-            lambda repository: repository.intents.open(
-                PlaceCall(
-                    intent_id,
-                    kind="phone",
-                    idempotency_key=None,
-                    fingerprint="f",
-                    request=REQUEST.model_dump(mode="json", exclude_none=True),
-                ),
-                now=now_ms() - dialled_ms_ago,
-                lease_seconds=0.001,
-            )
-        )
-
-
-@pytest.fixture
-def records(engine_settings: EngineSettings) -> Records:
-    return Records(engine_settings.database_url)
 
 
 def unknown(app: httpx.Client) -> list[str]:
@@ -145,11 +86,15 @@ def test_after_the_hour_a_call_that_cannot_be_found_is_never_dialled_and_shown_t
     app = start_app()
 
     until(lambda: records.intent("call-lost").state == "unknown")
-    time.sleep(1)
+    # A later round dials another one, and that one only.
+    records.leave_behind("call-of-now", dialled_ms_ago=1000)
+    until(lambda: records.intent("call-of-now").state == "placed")
 
     assert unknown(app) == ["call-lost"]
-    assert simulator.rings() == []
-    assert simulator.requests("create_phone_call") == []
+    assert [ring["call_id"] for ring in simulator.rings()] == [
+        records.intent("call-of-now").call_id
+    ]
+    assert len(simulator.requests("create_phone_call")) == 1
 
 
 def test_a_call_without_metadata_between_the_same_numbers_at_that_time_is_the_one(
@@ -158,7 +103,7 @@ def test_a_call_without_metadata_between_the_same_numbers_at_that_time_is_the_on
     placed = httpx.post(
         f"{simulator.url}/v2/create-phone-call",
         json=REQUEST.model_dump(exclude_none=True),
-        headers={"Authorization": "Bearer key_test_0123456789"},
+        headers={"Authorization": f"Bearer {RETELL_KEY}"},
     ).json()
     until(lambda: "start_timestamp" in _at_retell(simulator, placed["call_id"]))
     records.leave_behind("call-by-number", dialled_ms_ago=HOUR_MS - 270_000)
@@ -173,25 +118,22 @@ def test_a_call_without_metadata_between_the_same_numbers_at_that_time_is_the_on
 def test_creations_fail_fast_while_retell_hangs_and_go_on_when_it_is_back(
     start_app: StartApp, simulator: Simulator
 ) -> None:
-    app = start_app(retell_timeout_seconds=0.2)
+    app = start_app(retell_timeout_seconds=0.5)
     app.get("/api/agents")
-    simulator.fail("*", "hang", seconds=60, times=None)
+    simulator.fail("*", "hang", seconds=3600, times=None)
     for number in range(5):
         headers = {"Idempotency-Key": f"hung-{number}"}
         assert app.post("/api/calls", json=CALL, headers=headers).status_code == 504
 
-    started = time.monotonic()
-    refused = app.post("/api/calls", json=CALL)
-    took = time.monotonic() - started
+    # Now and then one creation is let through, to find out whether Retell is back.
+    refused = until(lambda: _unavailable(app.post("/api/calls", json=CALL)))
     state = app.get("/admin/breaker", headers=ADMIN).json()["state"]
 
-    assert refused.status_code == 503
     assert refused.json()["type"] == "urn:problem-type:circuit-open"
     assert int(refused.headers["retry-after"]) >= 1
-    assert took < 0.5
-    assert state == "open"
+    assert state in ("open", "half_open")
     assert app.get("/api/agents").status_code == 200
-    simulator.control.delete("faults")
+    simulator.recover()
     until(lambda: app.post("/api/calls", json=CALL).status_code == 201)
     assert app.get("/admin/breaker", headers=ADMIN).json()["state"] == "closed"
 
@@ -199,7 +141,7 @@ def test_creations_fail_fast_while_retell_hangs_and_go_on_when_it_is_back(
 def test_calls_beyond_what_the_workspace_may_hold_are_refused_before_retell_is_asked(
     app: httpx.Client, simulator: Simulator
 ) -> None:
-    simulator.change(concurrency_limit=5, reserved_inbound_concurrency=2, call_seconds=5)
+    simulator.change(concurrency_limit=5, reserved_inbound_concurrency=2, call_seconds=3600)
 
     statuses = [app.post("/api/calls", json=CALL).status_code for _ in range(5)]
 
@@ -247,18 +189,20 @@ def test_the_worker_deletes_outcomes_that_are_older_than_they_are_kept(
     assert records.intent("call-29-days-ago").state == "placed"
 
 
+def _unavailable(answer: httpx.Response) -> httpx.Response | None:
+    return answer if answer.status_code == 503 else None
+
+
 def _placed(answer: httpx.Response) -> httpx.Response | None:
     return answer if answer.status_code == 201 else None
 
 
 def _at_retell(simulator: Simulator, call_id: str) -> dict[str, Any]:
-    headers = {"Authorization": "Bearer key_test_0123456789"}
+    headers = {"Authorization": f"Bearer {RETELL_KEY}"}
     return httpx.get(f"{simulator.url}/v2/get-call/{call_id}", headers=headers).json()
 
 
 async def _forget(repository: Repository, intent_id: str) -> None:
-    from sqlalchemy import text
-
     async with repository.transaction() as session:
         await session.execute(text("DELETE FROM intents WHERE id = :id"), {"id": intent_id})
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from app.cache.reads import Cache
 from app.cache.redis import RedisLink
+from tests.support.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +40,9 @@ def anyio_backend() -> str:
 
 
 def new_cache(redis_url: str) -> Cache:
-    return Cache(redis_url, RedisLink())
+    """Make a cache that waits for Redis, and for other processes, as long as it takes."""
+    link = RedisLink(patience_seconds=LIMIT_SECONDS)
+    return Cache(redis_url, link, loading_seconds=LIMIT_SECONDS)
 
 
 async def read(cache: Cache, source: Source, seconds: float = 60) -> Value:
@@ -54,6 +57,23 @@ async def test_fifty_who_ask_in_two_processes_cost_one_read(redis_url: str) -> N
     assert {answer.number for answer in answers} == {1}
     assert source.reads == 1
     for cache in caches:
+        await cache.close(1)
+
+
+async def test_a_process_that_looked_before_another_had_loaded_reads_nothing(
+    redis_url: str,
+) -> None:
+    first, second, source = new_cache(redis_url), new_cache(redis_url), Source()
+    source.may_answer.clear()
+    loading = asyncio.create_task(read(first, source))
+    await source.was_asked.wait()
+    waiting = asyncio.create_task(read(second, source))
+    source.may_answer.set()
+
+    assert (await loading).number == (await waiting).number == 1
+    assert (await read(second, source)).number == 1
+    assert source.reads == 1
+    for cache in (first, second):
         await cache.close(1)
 
 

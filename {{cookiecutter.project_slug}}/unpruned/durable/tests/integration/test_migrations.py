@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -24,7 +23,9 @@ from app.services.calls.intent import PlaceCall
 from app.services.retellai.repository import Repository
 from dev.servers import serve
 from tests.support.databases import KINDS, Databases, Kind
+from tests.support.processes import ROOT
 from tests.support.simulator import Simulator, settings_for
+from tests.support.waiting import LIMIT_SECONDS
 
 NEWEST = "0001"
 
@@ -57,11 +58,11 @@ def run(action: str, url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app.database", action],
         env=os.environ | {"DATABASE_URL": url},
-        cwd=Path(__file__).parents[2] / "src",
+        cwd=ROOT / "src",
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=2 * LIMIT_SECONDS,
     )
 
 
@@ -188,7 +189,10 @@ async def stamp(url: str, revision: str) -> None:
 
 
 def test_an_app_whose_tables_are_not_migrated_says_so_and_what_to_run(
-    simulator: Simulator, databases: Databases, monkeypatch: pytest.MonkeyPatch
+    simulator: Simulator,
+    databases: Databases,
+    engine_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = databases.new("postgresql", migrated=False)
     monkeypatch.setenv("DATABASE_URL", url)

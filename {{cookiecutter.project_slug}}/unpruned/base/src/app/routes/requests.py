@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import telemetry
 from app.routes.problems import BODY_TOO_LONG, INTERNAL_ERROR, problem_response
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -18,7 +19,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class RequestContextMiddleware:
-    """Gives each request an id, logs its outcome, and answers unhandled errors.
+    """Gives each request an id, logs and counts its outcome, and answers unhandled errors.
 
     The id is the caller's `X-Request-ID` if it is a plain word, or a new one; the answer and every
     log line of the request contain it.
@@ -34,6 +35,7 @@ class RequestContextMiddleware:
             return
         sent_id = Headers(scope=scope).get("x-request-id", "")
         request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        telemetry.request_started(scope["method"])
         started = time.perf_counter()
         statuses: list[int] = []
 
@@ -55,12 +57,16 @@ class RequestContextMiddleware:
                 answer = problem_response(INTERNAL_ERROR, request_id=request_id)
                 await answer(scope, receive, send_with_id)
             finally:
+                seconds = time.perf_counter() - started
+                status = statuses[0] if statuses else None
+                route = getattr(scope.get("route"), "path_format", "")
+                telemetry.request_finished(scope["method"], route, status, seconds)
                 log.info(
                     "request",
                     method=scope["method"],
                     path=scope["path"],
-                    status=statuses[0] if statuses else None,
-                    ms=round((time.perf_counter() - started) * 1000, 1),
+                    status=status,
+                    ms=round(seconds * 1000, 1),
                 )
 
 

@@ -34,10 +34,14 @@ class Cache:
     Args:
         redis_url: where Redis is.
         link: how Redis is asked; shared by all that ask it in this process.
+        loading_seconds: the time in which one process may load a value for the others.
     """
 
-    def __init__(self, redis_url: str, link: RedisLink) -> None:
+    def __init__(
+        self, redis_url: str, link: RedisLink, *, loading_seconds: float = LOADING_SECONDS
+    ) -> None:
         self._link = link
+        self._loading_seconds = loading_seconds
         self._cashews = Cashews()
         self._cashews.setup(
             redis_url,
@@ -118,11 +122,14 @@ class Cache:
         """Load a value, unless another process is loading it."""
         lock, token = f"loading:{name}", uuid.uuid4().hex
         ours = await self._link.ask(
-            lambda: self._cashews.set_lock(lock, token, LOADING_SECONDS), otherwise=True
+            lambda: self._cashews.set_lock(lock, token, self._loading_seconds), otherwise=True
         )
         if not ours and (value := await self._from_another(name, lock, model)) is not None:
             return value
         try:
+            # Another process may have loaded it after we looked and before we had the lock.
+            if ours and (value := await self.get(name, model)) is not None:
+                return value
             value = await load()
             if self._flight.is_joinable(name):  # else it changed while it was read
                 await self.keep(name, value, seconds(value))
@@ -133,7 +140,7 @@ class Cache:
 
     async def _from_another(self, name: str, lock: str, model: type[M]) -> M | None:
         """Wait for the value that another process is loading; None when it fails to."""
-        for _ in range(round(LOADING_SECONDS / LOOK_AGAIN_SECONDS)):
+        for _ in range(round(self._loading_seconds / LOOK_AGAIN_SECONDS)):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             value = await self.get(name, model)
             if value is not None:

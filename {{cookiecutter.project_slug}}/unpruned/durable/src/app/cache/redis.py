@@ -24,9 +24,14 @@ T = TypeVar("T")
 
 
 class RedisLink:
-    """Asks Redis, and knows whether it answers. Share one in a process."""
+    """Asks Redis, and knows whether it answers. Share one in a process.
 
-    def __init__(self) -> None:
+    Args:
+        patience_seconds: the time for one command.
+    """
+
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
         self._breaker = CircuitBreaker(1, PAUSE_SECONDS, name="redis", judge=_judge)
 
     @property
@@ -38,7 +43,7 @@ class RedisLink:
         """Return what `command` returns, or `otherwise` when Redis is unavailable."""
 
         async def in_time() -> T:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self._patience_seconds):
                 return await command()
 
         try:
