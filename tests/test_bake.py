@@ -125,6 +125,16 @@ def test_a_project_is_typed_without_an_error_or_a_warning(installed: Path):
     assert "ERROR" not in said
 
 
+@pytest.mark.drill
+def test_a_project_passes_its_drills(installed: Path):
+    home = installed.parent.parent / "home"
+    done = run(tool("uv"), "run", "pytest", "-m", "drill", cwd=installed, home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    closing = done.stdout.splitlines()[-1]
+    print(closing)  # .ci/run shows it
+    assert re.fullmatch(r"=+ \d+ passed in .*=+", closing), closing
+
+
 def test_a_project_passes_its_own_hooks(installed: Path, user: User):
     project = user.out / "voice-app"
     shutil.copytree(installed, project, ignore=shutil.ignore_patterns(*MADE_BY_USE - {"uv.lock"}))

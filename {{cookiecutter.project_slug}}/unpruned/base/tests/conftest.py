@@ -12,8 +12,11 @@ import httpx
 import hypothesis
 import pytest
 from hypothesis import HealthCheck
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from app import handlers
+from app.telemetry import configure_logging
 from dev.servers import serve
 from dev.simulator import create_simulator
 from tests.support.processes import ROOT
@@ -61,6 +64,15 @@ def handled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
         monkeypatch.setattr(handlers, f"on_{name}", record)
     return runs
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """The lines that the app logs, at every level."""
+    configure_logging("debug", "json")
+    with capture_logs() as lines:
+        yield lines
+    configure_logging("error", "json")
 
 
 @pytest.fixture

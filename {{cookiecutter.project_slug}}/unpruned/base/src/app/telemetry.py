@@ -168,7 +168,7 @@ def configure_logging(level: str, format_: str) -> None:
     )
     output = _StandardOutput()
     structlog.configure(
-        processors=shared,
+        processors=[*shared],  # a list of its own, which structlog.testing.capture_logs empties
         logger_factory=lambda name="app": _Logger(name, output, render),
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(IGNORE_RANDOM)
 
 
 @schema.parametrize()
-@examples(5)
+@examples(10, of_the_document=False)
 def test_every_answer_to_a_caller_with_a_key_is_as_documented(
     case: Case[Any], app: httpx.Client
 ) -> None:
@@ -35,7 +35,7 @@ def test_every_answer_to_a_caller_with_a_key_is_as_documented(
 
 
 @schema.exclude(path_regex=PROBES).parametrize()
-@examples(5)
+@examples(10, of_the_document=False)
 def test_nothing_is_done_for_a_caller_without_a_key_or_a_signature(
     case: Case[Any], app: httpx.Client, simulator: Simulator
 ) -> None:
@@ -43,7 +43,7 @@ def test_nothing_is_done_for_a_caller_without_a_key_or_a_signature(
 
 
 @given(body=BODIES, path=PATHS)
-@examples(5)
+@examples(10, of_the_document=False)
 def test_whatever_retell_signs_is_taken_or_refused_and_never_breaks_the_app(
     app: httpx.Client, body: object, path: str
 ) -> None:

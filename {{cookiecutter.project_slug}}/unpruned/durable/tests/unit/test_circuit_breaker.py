@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from hypothesis import settings
 from prometheus_client import generate_latest
-from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from app import telemetry
 from app.resilience.circuit_breaker import (
@@ -134,7 +134,7 @@ def test_late_failures_of_calls_from_before_do_not_open_it_again() -> None:
     assert asyncio.run(scenario()) is State.CLOSED
 
 
-def test_every_change_is_logged_and_the_state_is_a_metric() -> None:
+def test_every_change_is_logged_and_the_state_is_a_metric(logs: list[EventDict]) -> None:
     telemetry.meter_provider()
 
     def level() -> str:
@@ -157,8 +157,7 @@ def test_every_change_is_logged_and_the_state_is_a_metric() -> None:
         await breaker.call(probe)
         return [*levels, level()]
 
-    with capture_logs() as logs:
-        levels = asyncio.run(scenario())
+    levels = asyncio.run(scenario())
 
     assert levels == ["2.0", "1.0", "0.0"]
     assert [(line["log_level"], line["breaker"], line["was"], line["state"]) for line in logs] == [
@@ -170,7 +169,9 @@ def test_every_change_is_logged_and_the_state_is_a_metric() -> None:
     assert any('breaker="seen"' in line and line.endswith(" 1.0") for line in refusals)
 
 
-def test_an_outage_is_one_line_in_the_log_however_many_probes_fail() -> None:
+def test_an_outage_is_one_line_in_the_log_however_many_probes_fail(
+    logs: list[EventDict],
+) -> None:
     async def scenario() -> None:
         clock = Clock()
         breaker = await opened(clock, name="redis")
@@ -181,8 +182,7 @@ def test_an_outage_is_one_line_in_the_log_however_many_probes_fail() -> None:
         clock.now += RECOVERY
         await breaker.call(answer)
 
-    with capture_logs() as logs:
-        asyncio.run(scenario())
+    asyncio.run(scenario())
 
     told = [(line["log_level"], line["state"]) for line in logs if line["log_level"] != "debug"]
     assert told == [("warning", "open"), ("info", "closed")]
