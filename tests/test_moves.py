@@ -17,8 +17,8 @@ PLAIN = (0o644, b"")
 
 def moves(old: str, new: str) -> Moves:
     before, after = (Layout(load(str(TOY), name)) for name in (old, new))
-    homes = before.plan(TOY_FILES).values()
-    return Moves(before, after, TOY_FILES, Project(dict.fromkeys(homes, PLAIN), homes))
+    files = dict.fromkeys(before.plan(TOY_FILES).values(), PLAIN)
+    return Moves(before, after, TOY_FILES, Project(files, files))
 
 
 @pytest.mark.parametrize(

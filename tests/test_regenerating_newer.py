@@ -108,6 +108,22 @@ def test_a_project_without_a_recorded_commit_is_told_the_same(
     assert "warning" in said.lower()
 
 
+def test_without_the_recorded_commit_files_that_moved_since_are_found_where_they_were(
+    user: User, own_history: Path
+):
+    project = user.bake(own_history, variant="service-layer")
+    edit(project, "src/app/queue/processor.py", '"""Work."""', '"""Work for us."""')
+    write(project, {"src/app/ours.py": "from app.queue import processor\n"})
+    commit_all(project)
+    newer(own_history)
+    change_record(project, commit=None)
+    said = regenerated(user, own_history, "service-layer")
+    assert "warning" in said.lower()
+    assert '"""Work for us."""' in text(project, "src/app/jobs/processor.py")
+    assert text(project, "src/app/ours.py") == "from app.jobs import processor\n"
+    assert not (project / "src/app/queue").exists()
+
+
 def test_changed_answers_are_merged_in(user: User, history: Path, bake: Callable[..., Path]):
     project = bake()
     edit(project, "README.md", "Once ", "Once upon a time ")

@@ -20,7 +20,6 @@ ROOMS = {
     "merge": set[str](),
     "bake": {"rename"},
     "regenerate": {"bake", "merge", "rename"},
-    "bring_back": {"bake", "merge", "regenerate", "rename"},
 }
 # The hooks find out whether they bake or regenerate. Only then they import what that needs.
 HOOKS = {"bake/pre_hook.py", "bake/post_hook.py"}

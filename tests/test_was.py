@@ -106,7 +106,7 @@ def toy_moves(text: str, new: str, *base: str, kept: tuple[str, ...] = ()) -> Mo
     old = Layout(parse(with_was(text), "variants/x.yaml"))
     files = {path: module("class Call: ...\n") for path in base}
     target = old if new == "service-layer" else Layout(load(str(TOY), new))
-    return Moves(old, target, TOY_FILES, Project(files, base), kept)
+    return Moves(old, target, TOY_FILES, Project(files, files), kept)
 
 
 # A file of the owner's in the folder is in no base.
@@ -166,7 +166,7 @@ def test_a_file_that_another_variant_left_is_found_when_that_comes_back():
     monolith = Layout(load(str(TOY), "monolith"))
     base = {"src/app/settings.py": module("")}
     kept = ("src/app/jobs.py",)
-    project = Project(base, (*base, *kept))
+    project = Project(base, {**base, **dict.fromkeys(kept, module(""))})
     back = Moves(monolith, service_layer, TOY_FILES, project, kept)
     assert back.new_path("src/app/jobs.py") == "src/app/queue/processor.py"
     not_kept = Moves(monolith, service_layer, TOY_FILES, project)

@@ -23,7 +23,7 @@ TEAM = re.compile(r"(?P<low>[0-9]+)(?:-(?P<high>[0-9]+)|\+)")
 
 
 def advice(project: str, variant: Manifest) -> str | None:
-    """Return why `variant` may not fit the project's team; None if it does or nobody knows."""
+    """Return why `variant` may not fit the project's team; None if it does or is unknown."""
     people = contributors(project)
     return None if people is None else compare(people, variant)
 
@@ -52,7 +52,7 @@ def contributors(project: str) -> int | None:
 
     People are e-mail addresses, joined as ``.mailmap`` says.
     """
-    # Without its history, a clone knows almost nobody.
+    # A shallow clone has almost no committers.
     if os.path.exists(os.path.join(project, ".git", "shallow")):
         return None
     command = ("log", "--no-show-signature", "--format=%aE", f"--since={TEAM_DAYS}.days")

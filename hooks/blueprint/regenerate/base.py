@@ -127,7 +127,7 @@ def bake(template: str, answers: Mapping[str, Any], variant: str, folder: str) -
     given = [f"{key}={value}" for key, value in {**answers, "variant": variant}.items()]
     options = ("--no-input", "--config-file", config, "--output-dir", folder)
     variables = environment()
-    variables.pop("PWD", None)  # the hooks then know of no shell to speak to
+    variables.pop("PWD", None)  # so the hooks print no next commands
     done = subprocess.run(
         (sys.executable, "-m", "cookiecutter", *options, template, *given),
         cwd=folder,

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 
 class Project(NamedTuple):
-    """The files that a project has: those that the template gave it, and all of them."""
+    """The files of a project: those that the template gave it, and all that it has."""
 
     base: Mapping[str, File]
-    paths: Iterable[str]
+    files: Mapping[str, File]
+    stand_in: bool = False
+    """If the base is the present template's, because the project's own commit is unknown."""
 
 
 class Moves:
@@ -62,10 +64,11 @@ class Moves:
         # Files of the new variant that the project kept when it was that variant.
         kept = set(kept) - project.base.keys()
         brought_back = Step(moves_since(new.manifest.was, kept))
-        moves = moves_since(old.manifest.was, project.base)
-        moves += [(path, brought_back.new_path(path)) for path in kept]
-        names = names_since(old.manifest.was, project.base)
-        first = Step(moves, names, project.paths)
+        # A stand-in has every file at its present path; the project itself may not.
+        judged = project.files if project.stand_in else project.base
+        moves = moves_since(old.manifest.was, judged)
+        moves += [(path, to) for path in kept if (to := brought_back.new_path(path)) != path]
+        first = Step(moves, names_since(old.manifest.was, judged), project.files)
         self.steps = (first, between_variants(old, new, tree, project, first))
         self.homes = {
             new.home(below(path)): old.home(below(path))
@@ -193,11 +196,11 @@ def between_variants(
     # What only the old variant has stays where it is, also if the template has dropped it since.
     stays = {first.new_path(path): first.new_path(path) for path in project.base}
     files = {**stays, **{home: after.get(source, home) for source, home in before.items()}}
-    # Prose that was written for its variant speaks of that variant's files.
+    # Prose that was written for its variant names that variant's files.
     own = f"{old.manifest.layers[-1].name}/"
     left = {before[below(p)] for p in tree if p.startswith(own) and p.endswith(".md")}
     exceptions = [(path, to) for path, to in files.items() if to != by_folder.new_path(path)]
-    paths = [*after.values(), *(first.new_path(path) for path in project.paths)]
+    paths = [*after.values(), *map(first.new_path, project.files)]
     return Step([*folders, *exceptions], (), paths, left)
 
 

@@ -132,7 +132,7 @@ class Run:
         paths = {*repository.list_own(self.project), record.RECORD}
         before = {path: read(os.path.join(self.project, path)) for path in sorted(paths)}
         own = {path: file for path, file in before.items() if path not in (record.RECORD, STEPS)}
-        project = Project(base.files, before)
+        project = Project(base.files, own, stand_in=bool(base.warning))
         moves = Moves(self.old, self.new, self.tree, project, self.recorded.kept)
         old, ours = carry(base.files, moves, base.files), carry(own, moves, base.files)
 
@@ -176,7 +176,7 @@ class Run:
 
         @cache
         def present() -> Mapping[str, File]:
-            # Only a conflict asks for it.
+            # Baked for a conflict only.
             folder = os.path.join(self.transaction.folder, "present")
             again = (self.template, self.recorded.answers, self.recorded.variant, folder)
             return base.files if base.is_present else bake(*again)

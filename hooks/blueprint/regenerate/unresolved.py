@@ -71,13 +71,14 @@ class Modules:
         inner = tuple(p[: -len("pyproject.toml")] for p in files if p.endswith("/pyproject.toml"))
         self._files = {p: file for p, file in files.items() if not p.startswith(inner)}
         self.paths = {path for path in self._files if is_python(path)}
-        self._modules = {module_name(path.removesuffix("i")): path for path in self.paths}
+        named = ((module_name(path.removesuffix("i")), path) for path in self.paths)
+        self._modules = {module: path for module, path in named if module}
         self._packages = {
             module.rsplit(".", depth)[0]
             for module in self._modules
             for depth in range(1, module.count(".") + 1)
         }
-        self.roots = {module.partition(".")[0] for module in self._modules} - {""}
+        self.roots = {module.partition(".")[0] for module in self._modules}
         self._names: dict[str, set[str] | None] = {}
 
     def has(self, module: str) -> bool:
