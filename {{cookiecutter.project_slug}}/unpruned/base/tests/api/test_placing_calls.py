@@ -268,7 +268,7 @@ def test_a_caller_who_hangs_up_leaves_one_call_behind_for_its_key(
 ) -> None:
     simulator.fail("create_phone_call", "latency", seconds=1)
     with pytest.raises(httpx.ReadTimeout):
-        app.post("/api/calls", json=CALL, headers=KEY, timeout=0.5)
+        app.post("/api/calls", json=CALL, headers=KEY, timeout=httpx.Timeout(60, read=0.5))
 
     answer = app.post("/api/calls", json=CALL, headers=KEY)
 

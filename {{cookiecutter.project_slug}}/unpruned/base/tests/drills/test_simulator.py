@@ -39,6 +39,7 @@ from starlette.routing import Route
 
 from dev.servers import serve
 from dev.simulator import create_simulator
+from tests.support.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +56,7 @@ Rows = list[dict[str, object]]
 
 async def eventually(get: Callable[[], Awaitable[T]], until: Callable[[T], bool]) -> T:
     """Ask again until the answer is as wanted; the limit only ends a hopeless test."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         value = await get()
         if until(value) or time.monotonic() > deadline:
@@ -68,7 +69,9 @@ class Control:
     """The control endpoints of the simulator."""
 
     def __init__(self, url: str) -> None:
-        self.http = httpx.AsyncClient(base_url=f"{url}/_simulator", trust_env=False, timeout=20)
+        self.http = httpx.AsyncClient(
+            base_url=f"{url}/_simulator", trust_env=False, timeout=LIMIT_SECONDS
+        )
 
     async def set(self, **settings: object) -> None:
         (await self.http.patch("/settings", json=settings)).raise_for_status()
@@ -779,7 +782,7 @@ async def test_a_reset_forgets_everything(sdk: AsyncRetell, control: Control) ->
 async def test_a_request_that_waits_at_a_reset_rings_nobody_after_it(
     sdk: AsyncRetell, control: Control
 ) -> None:
-    await control.fault(fault="latency", seconds=0.3)
+    await control.fault(fault="latency", seconds=2)
     waiting = asyncio.create_task(call_somebody(sdk.with_options(max_retries=0)))
     await eventually(lambda: control.rows("/requests"), lambda rows: len(rows) == 1)
     await control.http.post("/reset")
@@ -892,7 +895,7 @@ async def test_a_reordered_event_comes_after_the_next_one(
 async def test_a_delayed_event_comes_late(
     sdk: AsyncRetell, receiver: Receiver, control: Control
 ) -> None:
-    await control.webhook_fault(event="call_started", fault="delay", seconds=1)
+    await control.webhook_fault(event="call_started", fault="delay", seconds=3)
     events = await events_of_a_call(sdk, receiver)
     assert events.index("call_ended") < events.index("call_started")
 

