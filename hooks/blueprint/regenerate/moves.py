@@ -14,12 +14,12 @@ folder that it is in. Nothing is guessed, and no manifest of an older commit is 
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint.bake.layout import below
 from blueprint.bake.manifest import is_name
 from blueprint.merge.files import as_text
+from blueprint.regenerate.unresolved import names_defined_in, parsed
 from blueprint.rename.module_names import module_name
 from blueprint.rename.step import Step, covers
 
@@ -153,7 +153,7 @@ def names_since(rows: Iterable[Was], base: Mapping[str, File]) -> list[Move]:
 
     def has(name: str) -> bool:
         module, _, thing = name.rpartition(".")
-        return module in files and thing in defined(files[module])
+        return module in files and thing in names_defined_in(parsed(as_text(files[module])))
 
     now = {row.before: row.now for row in rows}
     found: list[Move] = []
@@ -164,25 +164,6 @@ def names_since(rows: Iterable[Was], base: Mapping[str, File]) -> list[Move]:
                 name = now.get(name, name)
             if not has(name):
                 found.append((row.before, name))
-    return found
-
-
-def defined(file: File) -> set[str]:
-    """Return the names that a module defines at its top, without those that it imports."""
-    try:
-        statements = ast.parse(as_text(file) or "").body
-    except SyntaxError:
-        return set()
-    found: set[str] = set()
-    for statement in statements:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(statement.name)
-        else:
-            found |= {
-                node.id
-                for node in ast.walk(statement)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            }
     return found
 
 
