@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from blueprint.bake.manifest import Manifest
 
-# Notices for a bake whose hooks were refused. They are in no layer.
-NOT_PRUNED_NOTICES = ("README.md", "app.py")
-
 
 def below(path: str) -> str:
     """Return a file's path below its layer, by which the file is known in every variant."""

@@ -84,9 +84,10 @@ class Merger:
             new = renamed.get(path)
             if new is None:
                 file = self._merge_file(path, base.get(path), ours.get(path), theirs.get(path))
-                self._keep(path, file)
             else:
-                self._keep(new, self._merge_both(new, base[path], ours[new], theirs[path]))
+                file = self._merge_both(new, base[path], ours[new], theirs[path])
+            if file is not None:
+                self._result.files[new or path] = file
         return self._result
 
     def add(self, path: str, ours: File) -> None:
@@ -94,16 +95,14 @@ class Merger:
         theirs = self._result.files.get(path)
         if theirs is not None and not same(ours, theirs):
             ours = self._merge_both(path, None, ours, theirs)
-        self._keep(path, ours)
-
-    def _keep(self, path: str, file: File | None) -> None:
-        if file is not None:
-            self._result.files[path] = file
+        self._result.files[path] = ours
 
     def _merge_file(
         self, path: str, base: File | None, ours: File | None, theirs: File | None
     ) -> File | None:
         if same(base, ours) or same(ours, theirs):
+            if theirs is None:
+                return None
             return with_mode(with_line_ends(theirs, ours), base, ours)
         if same(base, theirs):
             return ours
