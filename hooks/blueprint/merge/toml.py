@@ -137,10 +137,10 @@ def refuse_tables_in_lists(found: list[Entry]) -> None:
 def merge_tables(key: Key, base: str, ours: str, theirs: str) -> str:
     """Merge a table that both sides changed, by its keys."""
     sides = [split_header(key, text) for text in (base, ours, theirs)]
-    before, own, new = (header for header, _ in sides)
-    header = choose(before or own, own, new)
-    old, mine, theirs_now = (number(statements(body)) for _, body in sides)
-    merged = merge_entries(old, mine, theirs_now, functools.partial(merge_assignments, key[1:]))
+    headers = [header for header, _ in sides]
+    header = choose(headers[0] or headers[1], headers[1], headers[2])
+    before, own, new = (number(statements(body)) for _, body in sides)
+    merged = merge_entries(before, own, new, functools.partial(merge_assignments, key[1:]))
     body = "".join(entry.gap + entry.above + entry.text for entry in merged)
     return header + body if header else body.lstrip("\n")
 

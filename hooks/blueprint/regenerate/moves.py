@@ -1,15 +1,9 @@
 """The way of a project's files from the layout that they have to the one that they get.
 
 It has two steps. A project of an older commit first gets the paths that its variant has in the
-present template, as the ``was`` rows of the variant's manifest tell::
-
-    was:
-      src/app/engine/calls.py: src/app/gateway.py      # a file: where it is now, where it was
-      app.ports.CallGateway: app.gateway.CallGateway   # a class of it that is elsewhere now
-
-Then it gets the paths of the new variant, as the ``place`` rows of both manifests tell. The
-template's files are known by their path below their layer; a file of the owner's goes with the
-folder that it is in. Nothing is guessed, and no manifest of an older commit is read.
+present template, as the ``was`` rows of the variant's manifest tell. Then it gets the paths of the
+new variant, as the ``place`` rows of both manifests tell. The template's files are known by their
+path below their layer; a file of the owner's goes with the folder that it is in.
 """
 
 from __future__ import annotations
@@ -96,18 +90,11 @@ class Moves:
 
     def stale_paths(self, path: str) -> set[str]:
         """Return the old paths of what has another one now, as the file at `path` may name them."""
-        known: list[Mapping[str, str]] = []
-        for step in self.steps:
-            known.append(step.renames(path)[1].paths)
-            path = step.new_path(path)
-        found: set[str] = set()
-        for old in {old for paths in known for old in paths}:
-            new = old
-            for paths in known:
-                new = paths.get(new, new)
-            if new != old:
-                found.add(old)
-        return found
+        first, second = self.steps
+        before = first.renames(path)[1].paths
+        after = second.renames(first.new_path(path))[1].paths
+        between = {old: before.get(old, old) for old in before | after}
+        return {old for old, new in between.items() if after.get(new, new) != old}
 
 
 def moves_since(rows: Iterable[Was], base: Iterable[str]) -> list[Move]:
