@@ -38,10 +38,7 @@ def slug_as_given(answers: Mapping[str, Any]) -> object:
 def validate(answers: Mapping[str, Any], variants: Iterable[str], pyproject: str) -> None:
     """Check every answer and report all problems at once.
 
-    Args:
-        answers: the ``cookiecutter`` dictionary.
-        variants: the names of the variants that exist.
-        pyproject: the texts of the tree's pyproject files, whose dependencies' names are taken.
+    The names of the dependencies in the texts of `pyproject` files are taken.
 
     Raises:
         AnswersRefusedError: at least one answer cannot be baked.

@@ -46,12 +46,7 @@ def inside(root: str, folder: str) -> str:
 def arrange(rendered: str, root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
     """Turn the whole tree below `rendered` into a variant below `root`; nothing of it stays behind.
 
-    Args:
-        rendered: a folder that holds nothing but the freshly rendered tree.
-        root: where the variant goes, on the same file system. What it has already must not be in
-            the way of the plan.
-        plan: where each file of the variant goes; every other file is removed.
-        manifest: the variant, whose rows tell which modules have new names.
+    Both are on one file system, and what `root` has already is not in the way of the plan.
     """
     for source, home in plan.items():
         target = os.path.join(root, home)

@@ -38,9 +38,6 @@ class Layout:
     def plan(self, paths: Iterable[str]) -> dict[str, str]:
         """Return where each file of the variant's layers goes.
 
-        Args:
-            paths: every file of the tree, relative to its root, with forward slashes.
-
         Raises:
             LayoutError: rows that match nothing, two files with one destination, or a file where
                 a folder must be. All of them are in the message, with file and line.

@@ -43,14 +43,7 @@ STRING = re.compile(r""""(?:\\.|[^"\\])*"|'[^']*'""")
 
 
 def merge_arrays(path: Key, base: str, ours: str, theirs: str) -> str:
-    """Return the merged text of an array that both sides changed.
-
-    Args:
-        path: the names that lead to it.
-        base: the text of the array before, with its brackets.
-        ours: the owner's.
-        theirs: the template's.
-    """
+    """Return the merged text of an array that both sides changed; `path` leads to it."""
     packages = holds_packages(path)
     before, own, new = (elements(text, packages=packages) for text in (base, ours, theirs))
     merged = merge_entries(before, own, new, merge_elements)

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:
     """Return the text of MIGRATION.md, in Markdown.
 
-    Args:
-        done: the run.
-        between: the variants that are gone through, the new one last; empty for a newer template.
-        up: if the new variant is the bigger one.
+    The variants `between` are those on the way, the new one last; none for a newer template.
     """
     merged = done.merged
     mark = " " if merged.conflicts else "x"

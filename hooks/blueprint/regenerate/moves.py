@@ -38,12 +38,8 @@ class Project(NamedTuple):
 class Moves:
     """The whole way of one project.
 
-    Args:
-        old: the layout of the project's variant in the present template.
-        new: the layout of the variant that it gets.
-        tree: every file of the present template's tree.
-        project: its files, as they are.
-        kept: the paths of files of other variants that the project has kept.
+    It begins in the layout that the project's variant has in the present template, whose whole tree
+    is `tree`. The project has `kept` some files of other variants.
     """
 
     def __init__(

@@ -104,11 +104,7 @@ def regenerate(template: str, project: str, given: Mapping[str, Any]) -> Regener
 class Run:
     """One run, in one project.
 
-    Args:
-        template: the template's root.
-        project: the project's folder, with the rendered tree in it.
-        given: the answers that this was rendered from.
-        transaction: the run's work folder, which :mod:`blueprint.regenerate.prepare` opened.
+    `given` are the answers that the tree in the project was rendered from.
     """
 
     def __init__(

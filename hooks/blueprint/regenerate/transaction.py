@@ -89,11 +89,7 @@ class Transaction:
             )
 
     def recover(self, reset_index: Callable[[list[str]], None]) -> bool:
-        """End a run that was cut short, or take it back; return whether it was taken back.
-
-        Args:
-            reset_index: makes git forget that the given paths were unmerged.
-        """
+        """End a run that was cut short, or take it back; return whether it was taken back."""
         journal = self._read(JOURNAL)
         if journal is not None:
             self._take_back(journal)
@@ -113,10 +109,7 @@ class Transaction:
     ) -> None:
         """Make the changes, all or none, and remove the work folder.
 
-        Args:
-            changes: the new state of each file that changes; None removes it.
-            unmerged: the paths that `mark_unmerged` tells git of.
-            mark_unmerged: called when every file is in place.
+        `mark_unmerged`, called when every file is in place, tells git of the `unmerged` paths.
 
         Raises:
             ProjectRefusedError: something stands in the way of a change. Nothing was changed.

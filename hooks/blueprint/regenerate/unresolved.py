@@ -43,12 +43,8 @@ def find_unresolved(
 ) -> list[Place]:
     """Return the imports of a merged project that lead nowhere, and did lead somewhere before.
 
-    Args:
-        result: the merged project.
-        theirs: the new variant as the template gives it.
-        before: the project as it was.
-        back: the path before of each file that has another one now.
-        new_name: returns the new name of what a file, by its path before, names.
+    `before` is the project as it was, `back` the path then of each file that has another one now,
+    `new_name` returns the new name of what a file, by its path before, names.
     """
     now, new, old = Modules(result), Modules(theirs), Modules(before)
     roots = now.roots | old.roots
@@ -99,9 +95,7 @@ class Modules:
     def missing(self, path: str, roots: set[str]) -> list[tuple[int, str]]:
         """Return the lines of a file that import what is not there, each with the dotted name.
 
-        Args:
-            path: the file, which need not be there.
-            roots: the names that the project's own modules begin with.
+        Of the project's own modules only: those whose names begin with one of `roots`.
         """
         tree = self._tree(path) if path in self.paths else None
         if tree is None:

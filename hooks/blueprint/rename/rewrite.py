@@ -41,11 +41,7 @@ DOTTED = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 def rewrite(renames: Renames, text: str, old_path: str, new_path: str) -> str:
     """Return the text of a file with every moved thing named by its new name.
 
-    Args:
-        renames: the moves of the file's project.
-        text: the whole file.
-        old_path: where the file was, from the project's root; relative imports need it.
-        new_path: where it is now.
+    Its paths start from the root of its project, whose moves `renames` has.
     """
     windows = "\r\n" in text
     if windows:
@@ -64,12 +60,7 @@ def stale_names(
 ) -> list[tuple[int, str]]:
     """Return the names and paths in a file that was rewritten that lead nowhere any more.
 
-    Args:
-        text: the whole file.
-        path: where it is now.
-        is_stale: returns whether a dotted name, of a module or in one, leads nowhere.
-        paths: paths that lead nowhere; without ``src/`` they do not either.
-        code: whether to look at Python's code as well, not only at its comments and strings.
+    Looks at a Python file's comments and strings, and with `code` at its code as well.
 
     Returns:
         the number of each line, and the name in it.
