@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 # A template that somebody works in holds these; they are no part of the tree.
 LEFTOVERS = frozenset(
-    {
-        "__pycache__",
-        ".DS_Store",
-        ".hypothesis",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".venv",
-    }
+    {"__pycache__", ".DS_Store", ".hypothesis", ".pytest_cache", ".ruff_cache", ".venv"}
 )
 
 
@@ -32,15 +25,10 @@ def list_files(root: str) -> list[str]:
     found: list[str] = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in LEFTOVERS)
-        prefix = inside(root, folder)
+        below_root = folder[len(root) :].replace(os.sep, "/").strip("/")
+        prefix = f"{below_root}/" if below_root else ""
         found += [prefix + name for name in sorted(files) if name not in LEFTOVERS]
     return found
-
-
-def inside(root: str, folder: str) -> str:
-    """Return the path from `root` to `folder`, with forward slashes, the last one included."""
-    path = folder[len(root) :].replace(os.sep, "/").strip("/")
-    return f"{path}/" if path else ""
 
 
 def arrange(rendered: str, root: str, plan: Mapping[str, str], manifest: Manifest) -> None:

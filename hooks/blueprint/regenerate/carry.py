@@ -34,7 +34,7 @@ class Carried(NamedTuple):
 def carry(files: Mapping[str, File], moves: Moves, template: Mapping[str, File]) -> Carried:
     """Bring files to the new layout, with the names of what moved followed.
 
-    The new path of a file of the template is its own first.
+    Where two get one path it is the `template`'s; an owner's file there is a stray.
     """
     done = Carried({}, {}, {}, [])
     for path in sorted(files, key=lambda path: (path not in template, path)):

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from blueprint.merge.project import Conflict
 
-# Git's object mode for what is no symbolic link, by whether it is executable.
-PLAIN, EXECUTABLE, LINK = "100644", "100755", "120000"
-
 # No file below these is the owner's to keep.
 NOT_OWN = LEFTOVERS | {RENDERED, WORK_FOLDER}
 
@@ -149,8 +146,8 @@ def mark_unmerged(project: str, conflicts: Iterable[Conflict]) -> None:
 def git_mode(mode: int) -> str:
     """Return git's mode for a file's mode."""
     if stat.S_ISLNK(mode):
-        return LINK
-    return EXECUTABLE if mode & stat.S_IXUSR else PLAIN
+        return "120000"
+    return "100755" if mode & stat.S_IXUSR else "100644"
 
 
 def reset_index(project: str, paths: list[str]) -> None:

@@ -89,7 +89,10 @@ class Transaction:
             )
 
     def recover(self, reset_index: Callable[[list[str]], None]) -> bool:
-        """End a run that was cut short, or take it back; return whether it was taken back."""
+        """End a run that was cut short, or take it back; return whether it was taken back.
+
+        `reset_index` makes git forget that the given paths were unmerged.
+        """
         journal = self._read(JOURNAL)
         if journal is not None:
             self._take_back(journal)
