@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from blueprint.bake.arrange import list_files
-from blueprint.bake.layout import NOT_PRUNED_NOTICES, Layout
+from blueprint.bake.layout import Layout
 from blueprint.bake.manifest import load, parse
 from blueprint.errors import LayoutError
 from tests.baking import ROOT, TREE, VARIANTS
+
+# For a bake whose hooks were refused. They are in no layer.
+NOT_PRUNED_NOTICES = ("README.md", "app.py")
 
 TOY = ROOT / "tests" / "fixtures" / "three-variants"
 TOY_FILES = list_files(str(TOY / TREE))

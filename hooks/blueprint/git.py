@@ -7,10 +7,6 @@ import subprocess
 
 from blueprint.errors import ProjectRefusedError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    Process = subprocess.Popen[bytes]
-
 
 def git(folder: str, *arguments: str, data: bytes = b"") -> str:
     """Run git in a folder and return what it prints; paths are separated by zeros.
@@ -24,7 +20,7 @@ def git(folder: str, *arguments: str, data: bytes = b"") -> str:
     return os.fsdecode(printed)
 
 
-def start(folder: str, *arguments: str) -> Process:
+def start(folder: str, *arguments: str) -> subprocess.Popen[bytes]:
     """Start git in a folder; it works while the caller does something else.
 
     Raises:
@@ -46,7 +42,7 @@ def start(folder: str, *arguments: str) -> Process:
         ) from None
 
 
-def finish(process: Process, data: bytes = b"") -> tuple[int, bytes, str]:
+def finish(process: subprocess.Popen[bytes], data: bytes = b"") -> tuple[int, bytes, str]:
     """Wait for git and return its exit code, its output and its messages."""
     printed, said = process.communicate(data)
     return process.returncode, printed, said.decode(errors="replace").strip()

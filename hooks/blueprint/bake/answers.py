@@ -38,24 +38,18 @@ def slug_as_given(answers: Mapping[str, Any]) -> object:
 def validate(answers: Mapping[str, Any], variants: Iterable[str], pyproject: str) -> None:
     """Check every answer and report all problems at once.
 
-    Args:
-        answers: the ``cookiecutter`` dictionary.
-        variants: the names of the variants that exist.
-        pyproject: the texts of the tree's pyproject files, whose dependencies' names are taken.
+    The names of the dependencies in the texts of `pyproject` files are taken.
 
     Raises:
         AnswersRefusedError: at least one answer cannot be baked.
     """
-    name, slug = answers.get("project_name"), slug_as_given(answers)
+    name, description = answers.get("project_name"), answers.get("description")
+    slug, variant = slug_as_given(answers), answers.get("variant")
     found = (
         ("project_name", name, text_problem(name, LONGEST_NAME)),
         ("project_slug", slug, slug_problem(slug, pyproject)),
-        (
-            "description",
-            answers.get("description"),
-            text_problem(answers.get("description"), LONGEST_DESCRIPTION),
-        ),
-        ("variant", answers.get("variant"), variant_problem(answers.get("variant"), variants)),
+        ("description", description, text_problem(description, LONGEST_DESCRIPTION)),
+        ("variant", variant, variant_problem(variant, variants)),
     )
     lines = [f"  {key} {shown(value)}: {problem}." for key, value, problem in found if problem]
     if lines:

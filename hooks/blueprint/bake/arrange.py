@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 # A template that somebody works in holds these; they are no part of the tree.
 LEFTOVERS = frozenset(
-    {
-        "__pycache__",
-        ".DS_Store",
-        ".hypothesis",
-        ".pytest_cache",
-        ".ruff_cache",
-        ".venv",
-    }
+    {"__pycache__", ".DS_Store", ".hypothesis", ".pytest_cache", ".ruff_cache", ".venv"}
 )
 
 
@@ -32,26 +25,16 @@ def list_files(root: str) -> list[str]:
     found: list[str] = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in LEFTOVERS)
-        prefix = inside(root, folder)
+        below_root = folder[len(root) :].replace(os.sep, "/").strip("/")
+        prefix = f"{below_root}/" if below_root else ""
         found += [prefix + name for name in sorted(files) if name not in LEFTOVERS]
     return found
-
-
-def inside(root: str, folder: str) -> str:
-    """Return the path from `root` to `folder`, with forward slashes, the last one included."""
-    path = folder[len(root) :].replace(os.sep, "/").strip("/")
-    return f"{path}/" if path else ""
 
 
 def arrange(rendered: str, root: str, plan: Mapping[str, str], manifest: Manifest) -> None:
     """Turn the whole tree below `rendered` into a variant below `root`; nothing of it stays behind.
 
-    Args:
-        rendered: a folder that holds nothing but the freshly rendered tree.
-        root: where the variant goes, on the same file system. What it has already must not be in
-            the way of the plan.
-        plan: where each file of the variant goes; every other file is removed.
-        manifest: the variant, whose rows tell which modules have new names.
+    Both are on one file system, and what `root` has already is not in the way of the plan.
     """
     for source, home in plan.items():
         target = os.path.join(root, home)

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from blueprint.bake.manifest import Manifest
 
-# Notices for a bake whose hooks were refused. They are in no layer.
-NOT_PRUNED_NOTICES = ("README.md", "app.py")
-
 
 def below(path: str) -> str:
     """Return a file's path below its layer, by which the file is known in every variant."""
@@ -40,9 +37,6 @@ class Layout:
 
     def plan(self, paths: Iterable[str]) -> dict[str, str]:
         """Return where each file of the variant's layers goes.
-
-        Args:
-            paths: every file of the tree, relative to its root, with forward slashes.
 
         Raises:
             LayoutError: rows that match nothing, two files with one destination, or a file where

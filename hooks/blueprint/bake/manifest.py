@@ -13,20 +13,17 @@ from collections import namedtuple
 
 from blueprint.errors import ManifestError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 TEXTS = ("name", "title", "summary", "audience")
-FACTS = (
-    "team",
-    "daily_users",
-    "releases",
-    "failure_isolation",
-    "complexity",
-    "time_to_market",
-)
+FACTS = ("team", "daily_users", "releases", "failure_isolation", "complexity", "time_to_market")
 LISTS = ("layers", "steps")
 MAPPINGS = ("fits", "place")
-OPTIONAL_LISTS = ("left_going_up", "left_going_down")
-OPTIONAL_MAPPINGS = ("was",)
-SECTIONS = (*LISTS, *MAPPINGS, *OPTIONAL_LISTS, *OPTIONAL_MAPPINGS)
+# These may be left out.
+MORE_LISTS = ("left_going_up", "left_going_down")
+MORE_MAPPINGS = ("was",)
 
 TOP = re.compile(r"(?P<key>[a-z_]+):(?: +(?P<value>.+))?")
 ROW = re.compile(r"  - (?P<value>.+)")
@@ -100,14 +97,11 @@ def parse(text: str, file: str) -> Manifest:
     for layer in manifest.layers:
         refuse_unless_plain(layer.name, manifest.at(layer.line))
         if "/" in layer.name:
-            raise ManifestError(
-                f"{manifest.at(layer.line)}: the layer '{layer.name}' is no folder's name"
-            )
-    for placed in manifest.place:
-        refuse_unless_alike(placed.source, placed.destination, manifest.at(placed.line))
-    for was in manifest.was:
-        refuse_unless_alike(was.now, was.before, manifest.at(was.line))
-    refuse_repeated([(layer.name, layer.line) for layer in manifest.layers], file, "layers")
+            where = manifest.at(layer.line)
+            raise ManifestError(f"{where}: the layer '{layer.name}' is no folder's name")
+    for one, other, line in (*manifest.place, *manifest.was):
+        refuse_unless_alike(one, other, manifest.at(line))
+    refuse_repeated(manifest.layers, file, "layers")
     refuse_repeated([(row.source, row.line) for row in manifest.place], file, "place")
     refuse_repeated([(row.now, row.line) for row in manifest.was], file, "was")
     refuse_repeated([(row.before, row.line) for row in manifest.was], file, "was")
@@ -120,6 +114,7 @@ def read_lines(text: str, file: str) -> tuple[dict[str, str], dict[str, list[Ent
     Raises:
         ManifestError: a line is neither a field, a row, nor a comment, or a field is repeated.
     """
+    lists, mappings = (*LISTS, *MORE_LISTS), (*MAPPINGS, *MORE_MAPPINGS)
     texts: dict[str, str] = {}
     sections: dict[str, list[Entry]] = {}
     section = ""
@@ -134,13 +129,12 @@ def read_lines(text: str, file: str) -> tuple[dict[str, str], dict[str, list[Ent
                 raise ManifestError(f"{file}, line {number}: the field '{section}' is repeated")
             if section in TEXTS and value:
                 texts[section] = unquoted(value)
-            elif section in SECTIONS and value in (None, "[]", "{}"):
+            elif section in (*lists, *mappings) and value in (None, "[]", "{}"):
                 sections[section] = []
             else:
                 raise ManifestError(f"{file}, line {number}: not understood: {line!r}")
             continue
-        is_mapping = section in (*MAPPINGS, *OPTIONAL_MAPPINGS)
-        row = (PAIR if is_mapping else ROW).fullmatch(line)
+        row = (PAIR if section in mappings else ROW).fullmatch(line)
         if row is None or section not in sections:
             raise ManifestError(f"{file}, line {number}: not understood: {line!r}")
         key = row.groupdict().get("key") or ""
@@ -160,8 +154,7 @@ def refuse_unless_plain(path: str, where: str) -> None:
     Raises:
         ManifestError: it is absolute, empty, not in its simplest form, or leaves the project.
     """
-    parts = path.removesuffix("/").split("/")
-    if any(part in ("", ".", "..") for part in parts) or "\\" in path:
+    if {"", ".", ".."} & set(path.removesuffix("/").split("/")) or "\\" in path:
         raise ManifestError(f"{where}: '{path}' is not a plain path inside the project")
 
 
@@ -192,7 +185,7 @@ def kind(side: str) -> str:
     return "name" if NAME_IN_MODULE.fullmatch(side) else "file"
 
 
-def refuse_repeated(rows: list[tuple[str, int]], file: str, section: str) -> None:
+def refuse_repeated(rows: Iterable[tuple[str, int]], file: str, section: str) -> None:
     """Refuse a path that a section names twice.
 
     Raises:

@@ -41,10 +41,7 @@ BROUGHT_ALONG = """
 def why_taken(slug: str, pyproject: str) -> str | None:
     """Return what has the name `slug` already; None when it is free.
 
-    Args:
-        slug: a well-formed slug.
-        pyproject: the texts of the tree's pyproject files. They may hold template marks, so the
-            requirements are found by their look.
+    The pyproject files may hold template marks, so requirements are found by their look.
     """
     module = slug.replace("-", "_")
     if keyword.iskeyword(module):

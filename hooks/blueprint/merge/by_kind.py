@@ -16,11 +16,7 @@ ENV_EXAMPLE = re.compile(r"\.env(?:\..+)?\.example")
 def merge_by_kind(path: str, base: str, ours: str, theirs: str) -> str | None:
     """Return the three-way merge of a file, or None if a merge by lines has to do it.
 
-    Args:
-        path: where the file is, from the project's root.
-        base: the common ancestor; empty if both sides added the file.
-        ours: the owner's text.
-        theirs: the template's new text. All three have line feeds only.
+    All texts have line feeds only; `base` is empty if both sides added the file.
     """
     name = path.rpartition("/")[2]
     # Both are slow to import, and most files need neither.

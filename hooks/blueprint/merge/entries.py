@@ -120,8 +120,9 @@ def merge_files(
     own, new = parse_file(ours, parse, before), parse_file(theirs, parse, before)
     merged = merge_entries(before, own, new, merge_texts)
     body = "".join(entry.gap + entry.above + entry.text for entry in merged).strip("\n")
-    end = choose_end(*(text[len(text.rstrip("\n")) :] for text in (base, ours, theirs)))
-    return f"{body}{end}" if body else ""
+    # The owner's line feeds at the end, if they changed them.
+    end, own_end, new_end = (text[len(text.rstrip("\n")) :] for text in (base, ours, theirs))
+    return f"{body}{new_end if own_end == end else own_end}" if body else ""
 
 
 def parse_file(
@@ -134,11 +135,6 @@ def parse_file(
         return []
     gap = next((entry.gap for entry in base if entry.key == entries[0].key), "\n")
     return [entries[0]._replace(gap=gap), *entries[1:]]
-
-
-def choose_end(base: str, ours: str, theirs: str) -> str:
-    """Return the line feeds that a file ends with: the owner's, if they changed them."""
-    return theirs if ours == base else ours
 
 
 def merge_entries(

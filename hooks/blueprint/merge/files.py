@@ -12,7 +12,6 @@ owner decides who may read it. So both are the owner's in what is merged::
 from __future__ import annotations
 
 import stat
-from typing import overload
 
 # The mode, and the content; of a symbolic link, where it leads to.
 File = tuple[int, bytes]
@@ -38,29 +37,21 @@ def same(one: File | None, other: File | None) -> bool:
     return one[1] == other[1] or with_line_ends(one, other) == (one[0], other[1])
 
 
-@overload
-def with_line_ends(file: File, like: File | None) -> File: ...
-@overload
-def with_line_ends(file: None, like: File | None) -> None: ...
-def with_line_ends(file: File | None, like: File | None) -> File | None:
+def with_line_ends(file: File, like: File | None) -> File:
     """Return a text with the line ends of Windows if the owner's has them."""
-    if file is None or like is None or b"\r\n" in file[1] or b"\r\n" not in like[1]:
+    if like is None or b"\r\n" in file[1] or b"\r\n" not in like[1]:
         return file
     if as_text(file) is None or as_text(like) is None:
         return file
     return file[0], file[1].replace(b"\n", b"\r\n")
 
 
-@overload
-def with_mode(file: File, base: File | None, ours: File | None) -> File: ...
-@overload
-def with_mode(file: None, base: File | None, ours: File | None) -> None: ...
-def with_mode(file: File | None, base: File | None, ours: File | None) -> File | None:
+def with_mode(file: File, base: File | None, ours: File | None) -> File:
     """Return a file of the template with its owner's permissions.
 
     Being executable is the template's to say if that changed, else the owner's.
     """
-    if file is None or ours is None or stat.S_ISLNK(file[0]) or stat.S_ISLNK(ours[0]):
+    if ours is None or stat.S_ISLNK(file[0]) or stat.S_ISLNK(ours[0]):
         return file
     mode = ours[0]
     if base is not None and (file[0] ^ base[0]) & stat.S_IXUSR:

@@ -28,7 +28,7 @@ from blueprint.merge.files import as_text, same, with_line_ends, with_mode
 from blueprint.merge.lines import Labels, merge_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from blueprint.merge.files import File
 
@@ -84,9 +84,10 @@ class Merger:
             new = renamed.get(path)
             if new is None:
                 file = self._merge_file(path, base.get(path), ours.get(path), theirs.get(path))
-                self._keep(path, file)
             else:
-                self._keep(new, self._merge_both(new, base[path], ours[new], theirs[path]))
+                file = self._merge_both(new, base[path], ours[new], theirs[path])
+            if file is not None:
+                self._result.files[new or path] = file
         return self._result
 
     def add(self, path: str, ours: File) -> None:
@@ -94,16 +95,14 @@ class Merger:
         theirs = self._result.files.get(path)
         if theirs is not None and not same(ours, theirs):
             ours = self._merge_both(path, None, ours, theirs)
-        self._keep(path, ours)
-
-    def _keep(self, path: str, file: File | None) -> None:
-        if file is not None:
-            self._result.files[path] = file
+        self._result.files[path] = ours
 
     def _merge_file(
         self, path: str, base: File | None, ours: File | None, theirs: File | None
     ) -> File | None:
         if same(base, ours) or same(ours, theirs):
+            if theirs is None:
+                return None
             return with_mode(with_line_ends(theirs, ours), base, ours)
         if same(base, theirs):
             return ours
@@ -134,7 +133,10 @@ class Merger:
         return ours[0], content
 
     def _keep_both(self, path: str, base: File | None, ours: File, theirs: File) -> File:
-        beside = free_name(f"{path}.{self._labels.theirs}", self._taken)
+        number, beside = 1, f"{path}.{self._labels.theirs}"
+        while beside in self._taken:
+            number += 1
+            beside = f"{path}.{self._labels.theirs}.{number}"
         self._taken.add(beside)
         self._result.files[beside] = theirs
         why = f"it cannot be merged line by line: yours was left, the template's is {beside}"
@@ -150,15 +152,6 @@ def merge_texts(path: str, base: str, ours: str, theirs: str, labels: Labels) ->
         return ours, True
     text = merge_by_kind(path, base, ours, theirs)
     return merge_lines(base, ours, theirs, labels) if text is None else (text, True)
-
-
-def free_name(path: str, taken: Collection[str]) -> str:
-    """Return `path`, or the first of ``path.2``, ``path.3``... that is free."""
-    number, name = 1, path
-    while name in taken:
-        number += 1
-        name = f"{path}.{number}"
-    return name
 
 
 def renamed_by_owner(base: Files, ours: Files, theirs: Files) -> dict[str, str]:

@@ -53,9 +53,8 @@ def merge(base: str, ours: str, theirs: str) -> str:
     """
     before, own, new = loaded(base), loaded(ours), loaded(theirs)
     merged = merge_files(base, ours, theirs, tables, merge_tables)
-    if not keeps_changes(before, own, new, loaded(merged)):
-        raise CannotMergeError
-    if not comments(ours) - comments(base) <= comments(merged):
+    kept = comments(ours) - comments(base) <= comments(merged)
+    if not kept or not keeps_change(before, own, new, loaded(merged)):
         raise CannotMergeError
     return merged
 
@@ -72,7 +71,13 @@ def tables(body: str) -> list[Entry]:
             text = found[-1].text + entry.gap + entry.above + entry.text
             found[-1] = found[-1]._replace(text=text)
     refuse_tables_in_lists(found)
-    return number(tell_lists_apart(found))
+    # The first line in an element of a list of tables tells it from the others.
+    return number(
+        entry._replace(key=(*entry.key, *split_lines(entry.text)[1:2]))
+        if entry.key[0] == "list"
+        else entry
+        for entry in found
+    )
 
 
 def statements(body: str) -> list[Entry]:
@@ -129,36 +134,20 @@ def refuse_tables_in_lists(found: list[Entry]) -> None:
             raise CannotMergeError
 
 
-def tell_lists_apart(found: list[Entry]) -> list[Entry]:
-    """Return tables with each element of a list of tables told by the first line in it."""
-    return [
-        entry._replace(key=(*entry.key, *split_lines(entry.text)[1:2]))
-        if entry.key[0] == "list"
-        else entry
-        for entry in found
-    ]
-
-
 def merge_tables(key: Key, base: str, ours: str, theirs: str) -> str:
     """Merge a table that both sides changed, by its keys."""
-    if key == ABOVE_TABLES:
-        before, own, new = ("", base), ("", ours), ("", theirs)
-    else:
-        before, own, new = split_header(base), split_header(ours), split_header(theirs)
-    header = choose(before[0] or own[0], own[0], new[0])
-    merged = merge_entries(
-        number(statements(before[1])),
-        number(statements(own[1])),
-        number(statements(new[1])),
-        functools.partial(merge_assignments, key[1:]),
-    )
+    sides = [split_header(key, text) for text in (base, ours, theirs)]
+    headers = [header for header, _ in sides]
+    header = choose(headers[0] or headers[1], headers[1], headers[2])
+    before, own, new = (number(statements(body)) for _, body in sides)
+    merged = merge_entries(before, own, new, functools.partial(merge_assignments, key[1:]))
     body = "".join(entry.gap + entry.above + entry.text for entry in merged)
     return header + body if header else body.lstrip("\n")
 
 
-def split_header(table: str) -> tuple[str, str]:
+def split_header(key: Key, table: str) -> tuple[str, str]:
     """Return a table's header line and its body."""
-    end = table.find("\n") + 1
+    end = 0 if key == ABOVE_TABLES else table.find("\n") + 1
     return table[:end], table[end:]
 
 
@@ -187,20 +176,14 @@ def merge_values(path: Key, base: str, ours: str, theirs: str) -> str:
     raise CannotMergeError
 
 
-def keeps_changes(
-    base: dict[str, Any], ours: dict[str, Any], theirs: dict[str, Any], merged: dict[str, Any]
-) -> bool:
-    """Return whether the merged data has what each side changed."""
-    return all(
-        keeps_change(base.get(name), ours.get(name), theirs.get(name), merged.get(name))
-        for name in {**ours, **theirs}
-    )
-
-
 def keeps_change(base: Any, ours: Any, theirs: Any, merged: Any) -> bool:
     """Return whether a merged value has what each side changed; None is no value."""
     if isinstance(ours, dict) and isinstance(merged, dict):
-        return keeps_changes(dictionary(base), ours, dictionary(theirs), merged)
+        before, new = (side if isinstance(side, dict) else {} for side in (base, theirs))
+        return all(
+            keeps_change(before.get(name), ours.get(name), new.get(name), merged.get(name))
+            for name in {**ours, **new}
+        )
     if ours == base:
         # What the template dropped stays with a table that the owner changed, and an element of an
         # array with the comment that the owner wrote to it.
@@ -217,11 +200,6 @@ def keeps_elements(base: Any, side: Any, merged: Any) -> bool:
     there = [*merged, *(base if isinstance(base, list) else [])]
     packages = {package_of(element) for element in merged} - {None}
     return all(element in there or package_of(element) in packages for element in side)
-
-
-def dictionary(value: Any) -> dict[str, Any]:
-    """Return a table, empty if there is none."""
-    return value if isinstance(value, dict) else {}
 
 
 def comments(text: str) -> set[str]:

@@ -11,7 +11,6 @@ An element is an entry (:mod:`blueprint.merge.entries`), with the comment behind
               | ]                 |           | ]
 
 The order is the template's, and an owner's element follows the one that its owner put it behind.
-Packages that the template sorts stay sorted, unless the owner keeps some apart below a comment.
 """
 
 from __future__ import annotations
@@ -44,18 +43,10 @@ STRING = re.compile(r""""(?:\\.|[^"\\])*"|'[^']*'""")
 
 
 def merge_arrays(path: Key, base: str, ours: str, theirs: str) -> str:
-    """Return the merged text of an array that both sides changed.
-
-    Args:
-        path: the names that lead to it.
-        base: the text of the array before, with its brackets.
-        ours: the owner's.
-        theirs: the template's.
-    """
+    """Return the merged text of an array that both sides changed; `path` leads to it."""
     packages = holds_packages(path)
-    own, new = elements(ours, packages=packages), elements(theirs, packages=packages)
-    merged = merge_entries(elements(base, packages=packages), own, new, merge_elements)
-    merged = sort_packages_in(merged, own, new)
+    before, own, new = (elements(text, packages=packages) for text in (base, ours, theirs))
+    merged = merge_entries(before, own, new, merge_elements)
     one_line = "\n" not in ours and "\n" not in theirs
     if one_line or not merged:
         return f"[{', '.join(entry.text.rstrip()[:-1] for entry in merged)}]"
@@ -146,33 +137,6 @@ def merge_requirements(base: str, ours: str, theirs: str) -> str:
         return choose(base, ours, theirs)
     before, own, new = (loaded(f"x = {text}")["x"] for text in (base or '""', ours, theirs))
     return json.dumps(requirement.merge(before, own, new), ensure_ascii=False)
-
-
-def sort_packages_in(merged: list[Entry], ours: list[Entry], theirs: list[Entry]) -> list[Entry]:
-    """Return the elements with the owner's packages sorted in, if the template's are sorted."""
-    there = {entry.key for entry in theirs}
-    added = [entry for entry in merged if is_package(entry) and entry.key not in there]
-    apart = not is_sorted(ours) and any(entry.above for entry in added)
-    if apart or not is_sorted(theirs):
-        return merged
-    result = [entry for entry in merged if entry not in added]
-    for entry in added:
-        packages = [place for place, one in enumerate(result) if is_package(one)]
-        after = [place for place in packages if result[place].key > entry.key]
-        end = packages[-1] + 1 if packages else len(result)
-        result.insert(after[0] if after else end, entry)
-    return result
-
-
-def is_package(entry: Entry) -> bool:
-    """Return whether an element requires a package."""
-    return entry.key[0] == "package"
-
-
-def is_sorted(entries: list[Entry]) -> bool:
-    """Return whether the packages of an array are sorted by name."""
-    keys = [entry.key for entry in entries if is_package(entry)]
-    return keys == sorted(keys)
 
 
 def write_array(entries: list[Entry], layout: str) -> str:

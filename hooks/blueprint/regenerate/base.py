@@ -45,14 +45,7 @@ def answers_of(answers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bake_base(template: str, commit: str | None, recorded: Record, work: str) -> Base:
-    """Bake the project anew as it was recorded.
-
-    Args:
-        template: the template's root.
-        commit: its commit, if it is known.
-        recorded: the project's record.
-        work: a folder for what is made on the way.
-    """
+    """Bake the project anew as it was recorded, on the way in the folder `work`."""
     why = ""
     if commit is None or recorded.commit != commit:
         try:
@@ -98,12 +91,7 @@ def bake_new(
 ) -> dict[str, File]:
     """Return the project as the template gives it now; what was rendered is used up.
 
-    Args:
-        template: the template's root.
-        answers: the answers that are meant, with the variant.
-        rendered: the tree as it was just rendered.
-        given: the answers that it was rendered from.
-        work: a folder for what is made on the way.
+    The tree was rendered from the answers that were `given`; `answers` are those that are meant.
     """
     root = os.path.join(work, "theirs")
     if answers_of(answers) != answers_of(given):

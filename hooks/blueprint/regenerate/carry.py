@@ -34,10 +34,7 @@ class Carried(NamedTuple):
 def carry(files: Mapping[str, File], moves: Moves, template: Mapping[str, File]) -> Carried:
     """Bring files to the new layout, with the names of what moved followed.
 
-    Args:
-        files: a project in the old layout.
-        moves: the way to the new one.
-        template: the files that the template gave the project: their new paths are theirs first.
+    Where two get one path it is the `template`'s; an owner's file there is a stray.
     """
     done = Carried({}, {}, {}, [])
     for path in sorted(files, key=lambda path: (path not in template, path)):

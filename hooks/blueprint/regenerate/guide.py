@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:
     """Return the text of MIGRATION.md, in Markdown.
 
-    Args:
-        done: the run.
-        between: the variants that are gone through, the new one last; empty for a newer template.
-        up: if the new variant is the bigger one.
+    The variants `between` are those on the way, the new one last; none for a newer template.
     """
     merged = done.merged
     mark = " " if merged.conflicts else "x"
-    parts = [f"# {title(done)}", ""]
+    title = f"From the {done.old.title.lower()} to the {done.new.title.lower()}"
+    if done.old.name == done.new.name:
+        title = f"{done.new.title}: a newer template"
+    parts = [f"# {title}", ""]
     if done.warning:
         parts += [done.warning, ""]
     moved_to = moved_folders(done)
@@ -55,13 +55,6 @@ def steps(done: Regenerated, between: list[Manifest], *, up: bool) -> str:
         left += ["Install what the project needs now: `uv sync`", "Run the tests: `uv run pytest`"]
     parts += ["## Left for you", "", *(f"- [ ] {step}" for step in left)]
     return "\n".join(parts) + "\n"
-
-
-def title(done: Regenerated) -> str:
-    """Return the guide's title."""
-    if done.old.name == done.new.name:
-        return f"{done.new.title}: a newer template"
-    return f"From the {done.old.title.lower()} to the {done.new.title.lower()}"
 
 
 def moved_folders(done: Regenerated) -> list[tuple[str, str]]:

@@ -1,25 +1,19 @@
 """The way of a project's files from the layout that they have to the one that they get.
 
 It has two steps. A project of an older commit first gets the paths that its variant has in the
-present template, as the ``was`` rows of the variant's manifest tell::
-
-    was:
-      src/app/engine/calls.py: src/app/gateway.py      # a file: where it is now, where it was
-      app.ports.CallGateway: app.gateway.CallGateway   # a class of it that is elsewhere now
-
-Then it gets the paths of the new variant, as the ``place`` rows of both manifests tell. The
-template's files are known by their path below their layer; a file of the owner's goes with the
-folder that it is in. Nothing is guessed, and no manifest of an older commit is read.
+present template, as the ``was`` rows of the variant's manifest tell. Then it gets the paths of the
+new variant, as the ``place`` rows of both manifests tell. The template's files are known by their
+path below their layer; a file of the owner's goes with the folder that it is in.
 """
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING, NamedTuple
 
 from blueprint.bake.layout import below
 from blueprint.bake.manifest import is_name
 from blueprint.merge.files import as_text
+from blueprint.regenerate.unresolved import names_defined_in, parsed
 from blueprint.rename.module_names import module_name
 from blueprint.rename.step import Step, covers
 
@@ -44,12 +38,8 @@ class Project(NamedTuple):
 class Moves:
     """The whole way of one project.
 
-    Args:
-        old: the layout of the project's variant in the present template.
-        new: the layout of the variant that it gets.
-        tree: every file of the present template's tree.
-        project: its files, as they are.
-        kept: the paths of files of other variants that the project has kept.
+    It begins in the layout that the project's variant has in the present template, whose whole tree
+    is `tree`. The project has `kept` some files of other variants.
     """
 
     def __init__(
@@ -96,18 +86,11 @@ class Moves:
 
     def stale_paths(self, path: str) -> set[str]:
         """Return the old paths of what has another one now, as the file at `path` may name them."""
-        known: list[Mapping[str, str]] = []
-        for step in self.steps:
-            known.append(step.renames(path)[1].paths)
-            path = step.new_path(path)
-        found: set[str] = set()
-        for old in {old for paths in known for old in paths}:
-            new = old
-            for paths in known:
-                new = paths.get(new, new)
-            if new != old:
-                found.add(old)
-        return found
+        first, second = self.steps
+        before = first.renames(path)[1].paths
+        after = second.renames(first.new_path(path))[1].paths
+        between = {old: before.get(old, old) for old in before | after}
+        return {old for old, new in between.items() if after.get(new, new) != old}
 
 
 def moves_since(rows: Iterable[Was], base: Iterable[str]) -> list[Move]:
@@ -153,7 +136,7 @@ def names_since(rows: Iterable[Was], base: Mapping[str, File]) -> list[Move]:
 
     def has(name: str) -> bool:
         module, _, thing = name.rpartition(".")
-        return module in files and thing in defined(files[module])
+        return module in files and thing in names_defined_in(parsed(as_text(files[module])))
 
     now = {row.before: row.now for row in rows}
     found: list[Move] = []
@@ -164,25 +147,6 @@ def names_since(rows: Iterable[Was], base: Mapping[str, File]) -> list[Move]:
                 name = now.get(name, name)
             if not has(name):
                 found.append((row.before, name))
-    return found
-
-
-def defined(file: File) -> set[str]:
-    """Return the names that a module defines at its top, without those that it imports."""
-    try:
-        statements = ast.parse(as_text(file) or "").body
-    except SyntaxError:
-        return set()
-    found: set[str] = set()
-    for statement in statements:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(statement.name)
-        else:
-            found |= {
-                node.id
-                for node in ast.walk(statement)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            }
     return found
 
 

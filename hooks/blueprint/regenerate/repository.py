@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from blueprint.merge.project import Conflict
 
-# Git's object mode for what is no symbolic link, by whether it is executable.
-PLAIN, EXECUTABLE, LINK = "100644", "100755", "120000"
-
 # No file below these is the owner's to keep.
 NOT_OWN = LEFTOVERS | {RENDERED, WORK_FOLDER}
 
@@ -117,9 +114,16 @@ def list_ignored(project: str) -> list[str]:
     return [path for path in listed if NOT_OWN.isdisjoint(path.split("/"))]
 
 
-def is_whole_repository(project: str) -> bool:
-    """Return whether the project is a repository's top folder, not a part of a bigger one."""
-    return not git(project, "rev-parse", "--show-prefix").strip()
+def undo_command(project: str) -> str:
+    """Return the command that takes back everything since the last commit, in the project alone.
+
+    It is empty if the project is in no git repository.
+    """
+    if not is_tracked(project):
+        return ""
+    if git(project, "rev-parse", "--show-prefix").strip():
+        return "git reset -q -- . && git checkout -- . && git clean -fd -- ."
+    return "git reset --hard && git clean -fd"
 
 
 def mark_unmerged(project: str, conflicts: Iterable[Conflict]) -> None:
@@ -133,21 +137,17 @@ def mark_unmerged(project: str, conflicts: Iterable[Conflict]) -> None:
         rows.append(f"0 {'0' * 40}\t{prefix}{conflict.path}\0")
         for stage, file in enumerate((conflict.base, conflict.ours, conflict.theirs), start=1):
             if file is not None:
-                name = hash_object(project, file[1])
+                asked = ("hash-object", "-w", "--no-filters", "--stdin")
+                name = git(project, *asked, data=file[1]).strip()
                 rows.append(f"{git_mode(file[0])} {name} {stage}\t{prefix}{conflict.path}\0")
     git(project, "update-index", "-z", "--index-info", data=os.fsencode("".join(rows)))
-
-
-def hash_object(project: str, content: bytes) -> str:
-    """Store a content in the project's repository and return its name."""
-    return git(project, "hash-object", "-w", "--no-filters", "--stdin", data=content).strip()
 
 
 def git_mode(mode: int) -> str:
     """Return git's mode for a file's mode."""
     if stat.S_ISLNK(mode):
-        return LINK
-    return EXECUTABLE if mode & stat.S_IXUSR else PLAIN
+        return "120000"
+    return "100755" if mode & stat.S_IXUSR else "100644"
 
 
 def reset_index(project: str, paths: list[str]) -> None:

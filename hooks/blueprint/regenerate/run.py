@@ -39,7 +39,7 @@ from blueprint.regenerate.transaction import Transaction
 from blueprint.regenerate.unresolved import find_unresolved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from blueprint.bake.manifest import Manifest
@@ -104,11 +104,7 @@ def regenerate(template: str, project: str, given: Mapping[str, Any]) -> Regener
 class Run:
     """One run, in one project.
 
-    Args:
-        template: the template's root.
-        project: the project's folder, with the rendered tree in it.
-        given: the answers that this was rendered from.
-        transaction: the run's work folder, which :mod:`blueprint.regenerate.prepare` opened.
+    `given` are the answers that the tree in the project was rendered from.
     """
 
     def __init__(
@@ -144,7 +140,11 @@ class Run:
         for path, file in ours.strays.items():
             merger.add(path, file)
         result = merged.files
-        self.write_records(result, before, result.keys() & {*kept, *merged.kept} - theirs.keys())
+        kept_on = result.keys() & {*kept, *merged.kept} - theirs.keys()
+        content = record.text_of(self.recorded.content, self.answers, self.commit, kept_on)
+        result[record.RECORD] = regular_mode(before[record.RECORD]), content
+        if CRUFT in result:
+            result[CRUFT] = with_answers(result[CRUFT], self.answers, self.commit)
 
         back = {new: old for old, new in ours.moved.items()}
         stale = find_stale_names(result, ours, old, theirs, moves)
@@ -160,7 +160,7 @@ class Run:
             ignored=[path for path in ignored if moves.new_path(path) != path],
             warning=base.warning,
             copy=kept_copy(self.transaction),
-            undo=undo_command(self.project),
+            undo=repository.undo_command(self.project),
         )
         self.write(before, done)
         return done
@@ -190,15 +190,6 @@ class Run:
             return home in present() and since.rewritten(text, before) == as_text(present()[home])
 
         return is_same
-
-    def write_records(
-        self, result: dict[str, File], before: Mapping[str, File], kept: Iterable[str]
-    ) -> None:
-        """Put the new record into the merged project, and cruft's if there is one."""
-        content = record.text_of(self.recorded.content, self.answers, self.commit, kept)
-        result[record.RECORD] = regular_mode(before[record.RECORD]), content
-        if CRUFT in result:
-            result[CRUFT] = with_answers(result[CRUFT], self.answers, self.commit)
 
     def write(self, before: Mapping[str, File], done: Regenerated) -> None:
         """Write the merged project with its guide, and tell git of the conflicts."""
@@ -248,18 +239,6 @@ def labels(old: Layout, new: Layout) -> Labels:
     """Return the names of the three sides in conflict markers: those of the variants."""
     before, after = old.manifest.name, new.manifest.name
     return Labels(before, f"yours ({before})", f"{after} (newer)" if before == after else after)
-
-
-def undo_command(project: str) -> str:
-    """Return the command that takes back everything since the last commit, in the project alone.
-
-    It is empty if the project is in no git repository.
-    """
-    if not repository.is_tracked(project):
-        return ""
-    if repository.is_whole_repository(project):
-        return "git reset --hard && git clean -fd"
-    return "git reset -q -- . && git checkout -- . && git clean -fd -- ."
 
 
 def each_line_once(unresolved: list[Place], stale: list[Place]) -> list[str]:

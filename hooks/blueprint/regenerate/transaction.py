@@ -91,8 +91,7 @@ class Transaction:
     def recover(self, reset_index: Callable[[list[str]], None]) -> bool:
         """End a run that was cut short, or take it back; return whether it was taken back.
 
-        Args:
-            reset_index: makes git forget that the given paths were unmerged.
+        `reset_index` makes git forget that the given paths were unmerged.
         """
         journal = self._read(JOURNAL)
         if journal is not None:
@@ -113,10 +112,7 @@ class Transaction:
     ) -> None:
         """Make the changes, all or none, and remove the work folder.
 
-        Args:
-            changes: the new state of each file that changes; None removes it.
-            unmerged: the paths that `mark_unmerged` tells git of.
-            mark_unmerged: called when every file is in place.
+        `mark_unmerged`, called when every file is in place, tells git of the `unmerged` paths.
 
         Raises:
             ProjectRefusedError: something stands in the way of a change. Nothing was changed.
@@ -134,7 +130,13 @@ class Transaction:
         journal = {"rows": rows, "unmerged": list(unmerged), "folders": self._new_folders(changes)}
         self._write(JOURNAL, journal)
         try:
-            self._carry_out(rows)
+            for number, row in enumerate(rows):
+                target = os.path.join(self.project, row["path"])
+                if row["had"]:
+                    os.rename(target, self.path("old", str(number)))
+                if row["has"]:
+                    os.makedirs(os.path.dirname(target), exist_ok=True)
+                    os.rename(self.path("new", str(number)), target)
             mark_unmerged()
         except BaseException:
             self._take_back(journal)
@@ -143,24 +145,16 @@ class Transaction:
         self._tidy(journal)
         shutil.rmtree(self.folder)
 
-    def _carry_out(self, rows: list[dict[str, Any]]) -> None:
-        for number, row in enumerate(rows):
-            target = os.path.join(self.project, row["path"])
-            if row["had"]:
-                os.rename(target, self.path("old", str(number)))
-            if row["has"]:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-                os.rename(self.path("new", str(number)), target)
-
     def _take_back(self, journal: Mapping[str, Any]) -> None:
         for number, row in enumerate(journal["rows"]):
             target = os.path.join(self.project, row["path"])
             old = self.path("old", str(number))
-            ours = not os.path.lexists(target) or is_digest_of(target, row["is"])
+            there = os.path.lexists(target)
+            # Whoever changed the file since that run keeps it, and has the old one beside it.
+            ours = not there or (not os.path.isdir(target) and digest(read(target)) == row["is"])
             if os.path.lexists(old):
-                # Whoever changed the file since that run keeps it, and has the old one beside it.
                 os.replace(old, target if ours else f"{target}.before-regenerating")
-            elif not row["had"] and ours and os.path.lexists(target):
+            elif not row["had"] and ours and there:
                 os.remove(target)
         for folder in journal["folders"]:
             remove_if_empty(os.path.join(self.project, folder))
@@ -224,8 +218,3 @@ def refuse_obstacles(project: str, changes: Mapping[str, File | None]) -> None:
     if problems:
         lines = "\n".join(f"  {problem}" for problem in sorted(problems))
         raise ProjectRefusedError(f"Nothing was changed, because of this:\n{lines}")
-
-
-def is_digest_of(path: str, expected: str | None) -> bool:
-    """Return whether the file at `path` has the content with this digest."""
-    return not os.path.isdir(path) and digest(read(path)) == expected

@@ -3,7 +3,7 @@
 The names of what moved were followed, and the owner's files may still import what the new variant
 has no more, or has under a name that nobody could know. So each Python file of the result is read,
 and each import of the project's own modules has to lead to a file of the result and to something in
-it; so has each attribute of a module, such as ``types.Call`` after ``from app import types``.
+it.
 """
 
 from __future__ import annotations
@@ -43,12 +43,8 @@ def find_unresolved(
 ) -> list[Place]:
     """Return the imports of a merged project that lead nowhere, and did lead somewhere before.
 
-    Args:
-        result: the merged project.
-        theirs: the new variant as the template gives it.
-        before: the project as it was.
-        back: the path before of each file that has another one now.
-        new_name: returns the new name of what a file, by its path before, names.
+    `before` is the project as it was, `back` the path then of each file that has another one now,
+    `new_name` returns the new name of what a file, by its path before, names.
     """
     now, new, old = Modules(result), Modules(theirs), Modules(before)
     roots = now.roots | old.roots
@@ -99,27 +95,16 @@ class Modules:
     def missing(self, path: str, roots: set[str]) -> list[tuple[int, str]]:
         """Return the lines of a file that import what is not there, each with the dotted name.
 
-        Args:
-            path: the file, which need not be there.
-            roots: the names that the project's own modules begin with.
+        Of the project's own modules only: those whose names begin with one of `roots`.
         """
         tree = self._tree(path) if path in self.paths else None
         if tree is None:
             return []
-        imports = imports_of(tree, package_name(path))
         found: set[tuple[int, str]] = set()
-        for line, module, name in imports.found:
+        for line, module, name in imports_of(tree, package_name(path)):
             there = self.has_name(module, name) if name else self.has(module)
             if module.partition(".")[0] in roots and not there:
                 found.add((line, f"{module}.{name}" if name else module))
-        for line, (first, *rest) in imports.attributes:
-            module = imports.modules.get(first, "")
-            for name in rest:
-                if not self.has(module):
-                    break
-                if not self.has_name(module, name):
-                    found.add((line, f"{module}.{name}"))
-                module = f"{module}.{name}"
         return sorted(found)
 
     def _tree(self, path: str) -> ast.Module | None:
@@ -136,64 +121,47 @@ def parsed(text: str | None) -> ast.Module | None:
 
 def names_of(tree: ast.Module | None) -> set[str] | None:
     """Return the names that a module binds; None if it may have any name."""
+    found = names_defined_in(tree)
+    for node in outside_functions(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    return None if tree is None or found & {"*", "__getattr__"} else found
+
+
+def names_defined_in(tree: ast.Module | None) -> set[str]:
+    """Return the names that a module binds, without those that it imports."""
     found: set[str] = set()
-    for node in outside_functions(tree) if tree is not None else ():
+    for node in outside_functions(tree):
         if isinstance(node, DEFINITIONS):
             found.add(node.name)
             # A function may bind names of its module too.
             for inner in ast.walk(node):
                 found.update(inner.names if isinstance(inner, ast.Global) else ())
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
-    return None if tree is None or found & {"*", "__getattr__"} else found
+    return found
 
 
-def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+def outside_functions(node: ast.AST | None) -> Iterator[ast.AST]:
     """Yield all of a module that is outside of functions and classes, and these themselves."""
-    for inner in ast.iter_child_nodes(node):
+    for inner in ast.iter_child_nodes(node) if node is not None else ():
         yield inner
         if not isinstance(inner, (*DEFINITIONS, ast.Lambda)):
             yield from outside_functions(inner)
 
 
-class Imports(NamedTuple):
-    """The imports of one file, and the attributes that may be those of modules."""
+def imports_of(tree: ast.Module, package: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the line, the module, and the name or an empty string of each import.
 
-    found: list[tuple[int, str, str]]
-    """Of each import its line, the module, and the name from it or the empty string."""
-    modules: dict[str, str]
-    """The module that each of the file's own names stands for, if it does."""
-    attributes: list[tuple[int, list[str]]]
-    """Of each chain of attributes its line, and the names in it."""
-
-
-def imports_of(tree: ast.Module, package: str) -> Imports:
-    """Return the imports of a file whose relative imports start from `package`."""
-    imports = Imports([], {}, [])
-    rebound: set[str] = set()
+    Relative ones start from `package`.
+    """
     for node in unguarded(tree):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                imports.found.append((node.lineno, alias.name, ""))
-                first = alias.name.partition(".")[0]
-                imports.modules[alias.asname or first] = alias.name if alias.asname else first
+            yield from ((node.lineno, alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             source = absolute("." * node.level + (node.module or ""), package)
             for alias in node.names if source else ():
-                name = "" if alias.name == "*" else alias.name
-                imports.found.append((node.lineno, str(source), name))
-                imports.modules[alias.asname or alias.name] = f"{source}.{alias.name}"
-        elif isinstance(node, ast.Attribute):
-            imports.attributes.extend((node.lineno, chain) for chain in chains(node))
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            rebound.add(node.id)
-        elif isinstance(node, ast.arg):
-            rebound.add(node.arg)
-    for name in rebound:
-        imports.modules.pop(name, None)
-    return imports
+                yield node.lineno, str(source), "" if alias.name == "*" else alias.name
 
 
 def unguarded(node: ast.AST) -> Iterator[ast.AST]:
@@ -209,14 +177,3 @@ def catches_import_errors(handlers: Iterable[ast.ExceptHandler]) -> bool:
     nodes = (node for one in handlers for node in ast.walk(one.type or ast.Name("Exception")))
     caught = {node.id for node in nodes if isinstance(node, ast.Name)}
     return not caught.isdisjoint({"ImportError", "ModuleNotFoundError", "Exception"})
-
-
-def chains(node: ast.Attribute) -> list[list[str]]:
-    """Return the names of ``a.b.c``; nothing for attributes of what has no name, or is set."""
-    names: list[str] = []
-    inner: ast.expr = node
-    while isinstance(inner, ast.Attribute):
-        names.insert(0, inner.attr)
-        inner = inner.value
-    is_read = isinstance(node.ctx, ast.Load)
-    return [[inner.id, *names]] if is_read and isinstance(inner, ast.Name) else []

@@ -18,12 +18,7 @@ Move = tuple[str, str]
 
 
 class Renames:
-    """The moves of one project as new names of modules and paths.
-
-    Args:
-        moves: files and folders, old and new.
-        names: dotted names of things in modules, old and new.
-    """
+    """The moves of one project, and of things in modules, as new names of modules and paths."""
 
     def __init__(self, moves: Iterable[Move], names: Iterable[Move] = ()) -> None:
         # Moves to the same place stay in: they hold a file still inside a folder that moves.

@@ -11,7 +11,7 @@ a module (``app.routes`` of a FastAPI application), unless the file imports the 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from blueprint.rename import import_lines
 from blueprint.rename.module_names import SOURCE_ROOT, module_name, path_pattern
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from blueprint.rename.module_names import Renames
+
+    # Some lines, and the import statements that they are.
+    Block = tuple[str, list[import_lines.Import]]
 
 # The parts of a Python file in which a dotted name is always a module's name, unless the string is
 # formatted: comments and strings. The first alternative that matches at a place wins.
@@ -38,11 +41,7 @@ DOTTED = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 def rewrite(renames: Renames, text: str, old_path: str, new_path: str) -> str:
     """Return the text of a file with every moved thing named by its new name.
 
-    Args:
-        renames: the moves of the file's project.
-        text: the whole file.
-        old_path: where the file was, from the project's root; relative imports need it.
-        new_path: where it is now.
+    Its paths start from the root of its project, whose moves `renames` has.
     """
     windows = "\r\n" in text
     if windows:
@@ -61,12 +60,7 @@ def stale_names(
 ) -> list[tuple[int, str]]:
     """Return the names and paths in a file that was rewritten that lead nowhere any more.
 
-    Args:
-        text: the whole file.
-        path: where it is now.
-        is_stale: returns whether a dotted name, of a module or in one, leads nowhere.
-        paths: paths that lead nowhere; without ``src/`` they do not either.
-        code: whether to look at Python's code as well, not only at its comments and strings.
+    Looks at a Python file's comments and strings, and with `code` at its code as well.
 
     Returns:
         the number of each line, and the name in it.
@@ -104,20 +98,19 @@ def rewrite_python(renames: Renames, text: str, old_path: str, new_path: str) ->
     follower = ImportFollower(renames, old_path, new_path)
     code_names = bool(renames.roots & bound_packages(blocks))
     return "".join(
-        follower.follow(block)
-        if isinstance(block, Block)
-        else rewrite_code(renames, block, code_names=code_names)
-        for block in blocks
+        follower.follow(part, statements)
+        if statements
+        else rewrite_code(renames, part, code_names=code_names)
+        for part, statements in blocks
     )
 
 
-def bound_packages(blocks: Iterable[str | Block]) -> set[str]:
+def bound_packages(blocks: Iterable[Block]) -> set[str]:
     """Return the packages that a file binds by plain imports: ``import app.main`` binds ``app``."""
     return {
         name.name.partition(".")[0]
-        for block in blocks
-        if isinstance(block, Block)
-        for statement in block.statements
+        for _, statements in blocks
+        for statement in statements
         if not statement.source
         for name in statement.names
         if not name.alias
@@ -141,31 +134,26 @@ def rewrite_code(renames: Renames, code: str, *, code_names: bool) -> str:
     return "".join(parts)
 
 
-class Block(NamedTuple):
-    """Import statements on consecutive lines with the same indentation."""
+def import_blocks(text: str) -> Iterable[Block]:
+    """Split a Python file into blocks of imports, and the text between them without any.
 
-    text: str
-    statements: tuple[import_lines.Import, ...]
-
-
-def import_blocks(text: str) -> Iterable[str | Block]:
-    """Split a Python file into blocks of imports and the text between them."""
-    end = 0
+    A block is of statements on consecutive lines with the same indentation.
+    """
+    start = end = 0
     block: list[import_lines.Import] = []
-    start = 0
     for match in import_lines.STATEMENT.finditer(text if text.endswith("\n") else f"{text}\n"):
         statement = import_lines.read(match)
         if block and (match.start() != end or statement.indent != block[0].indent):
-            yield Block(text[start:end], tuple(block))
+            yield text[start:end], block
             block = []
         if not block:
-            yield text[end : match.start()]
+            yield text[end : match.start()], []
             start = match.start()
         block.append(statement)
         end = match.end()
     if block:
-        yield Block(text[start:end], tuple(block))
-    yield text[end:]
+        yield text[start:end], block
+    yield text[end:], []
 
 
 class ImportFollower:
@@ -176,15 +164,15 @@ class ImportFollower:
         self._old_package = package_name(old_path)
         self._new_package = package_name(new_path)
 
-    def follow(self, block: Block) -> str:
+    def follow(self, text: str, statements: list[import_lines.Import]) -> str:
         """Return a block of imports with its moved modules followed, sorted if it was."""
-        followed = [new for statement in block.statements for new in self._statement(statement)]
-        if followed == list(block.statements):
-            return block.text
+        followed = [new for statement in statements for new in self._statement(statement)]
+        if followed == statements:
+            return text
         # Only what was in order is put in order again.
-        in_order = import_lines.arranged(list(block.statements)) == list(block.statements)
-        shown = import_lines.arranged(followed) if in_order else followed
-        return "".join(statement.text() for statement in shown)
+        if import_lines.arranged(statements) == statements:
+            followed = import_lines.arranged(followed)
+        return "".join(statement.text() for statement in followed)
 
     def _statement(self, statement: import_lines.Import) -> list[import_lines.Import]:
         if not statement.source:
