@@ -62,7 +62,8 @@ def summary(done: Done, *, dry_run: bool) -> str:
         lines += ["", *(f"  {row}" for row in known), ""]
     if dry_run:
         return "\n".join([*lines, "Nothing was written. Without --dry-run it is."])
-    return "\n".join([*lines, "Look at it, then test it:", "", "  git diff", "  uv run pytest"])
+    look = "git add --all && git diff --cached -M"
+    return "\n".join([*lines, "Look at it, then test it:", "", f"  {look}", "  uv run pytest"])
 
 
 def rows(done: Done) -> list[str]:
