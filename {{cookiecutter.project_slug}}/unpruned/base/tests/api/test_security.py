@@ -1,4 +1,4 @@
-"""Who may do what: keys, rates, destinations, sizes."""
+"""Access to the API: keys, rates, destinations, sizes."""
 
 import asyncio
 from types import SimpleNamespace

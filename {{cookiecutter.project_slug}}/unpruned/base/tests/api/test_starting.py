@@ -1,4 +1,4 @@
-"""How the app starts, or says in one line why it does not."""
+"""The start of the app, or one line that says why it does not start."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is told of the app while it runs, and what is kept quiet."""
+"""Logs, metrics and traces: all that an operator needs, and nothing that is private."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What Retell sends: only what it signed counts, and each event counts once."""
+"""Webhooks: only what Retell signed counts, and each event counts once."""
 
 import asyncio
 import json

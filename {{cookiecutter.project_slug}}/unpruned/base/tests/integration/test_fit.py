@@ -1,4 +1,4 @@
-"""Whether the project's variant still fits: figures from git and from Retell, and what they say."""
+"""The advice to stay, grow or shrink: figures from git and from Retell, and what they say."""
 
 import argparse
 import asyncio

@@ -24,7 +24,7 @@ settings_of_document = Settings(_env_file=None, retell_api_key=RETELL_KEY, api_k
 schema = schemathesis.openapi.from_dict(create_app(settings_of_document).openapi())
 
 BY_ITSELF = {"get_concurrency", "retrieve_call"}
-"""What the app asks of Retell without being asked: at its start, and about calls gone silent."""
+"""Requests that the app sends on its own: at its start, and about calls gone silent."""
 NOT_OURS: list[Any] = [
     # Whether a valid request is accepted is also Retell's to say: no such agent, no such page.
     schemathesis.checks.CHECKS.get_one("positive_data_acceptance"),

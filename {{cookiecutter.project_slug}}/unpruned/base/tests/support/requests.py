@@ -1,4 +1,4 @@
-"""What callers of the API ask for in many tests."""
+"""Requests that many tests send to the API."""
 
 CALL = {"to_number": "+14155550123"}
 OTHER = {"to_number": "+14155550124"}

@@ -118,7 +118,7 @@ def test_a_call_without_metadata_between_the_same_numbers_at_that_time_is_the_on
 def test_creations_fail_fast_while_retell_hangs_and_go_on_when_it_is_back(
     start_app: StartApp, simulator: Simulator
 ) -> None:
-    app = start_app(retell_timeout_seconds=0.5)
+    app = start_app(retell_timeout_seconds=0.2)
     until(lambda: app.get("/api/agents").status_code == 200)  # cached from now on
     simulator.fail("*", "hang", seconds=3600, times=None)
     for number in range(5):

@@ -78,7 +78,7 @@ class Callers:
     placed: dict[str, str] = field(default_factory=dict)
     """Number -> the call that its caller was told of."""
     under_way: dict[float, str] = field(default_factory=dict)
-    """What is being asked, by the time since when."""
+    """Requests that are not answered yet, by the time at which each was sent."""
 
     async def ask(self, what: str, method: str, path: str, **more: Any) -> httpx.Response | None:
         """Ask once there is somebody to be asked; None: the connection broke off."""
@@ -489,14 +489,14 @@ def place_steadily(
 
 @dataclass
 class Outage:
-    """What the callers saw while something was away."""
+    """The answers that callers got while something was unavailable."""
 
     callers: Callers
     began: float
     ended: float
     began_ms: float
     ready: list[dict[str, Any]]
-    """What /readyz answered meanwhile."""
+    """The answers of /readyz meanwhile."""
 
     def statuses(self, what: str) -> Counter[int]:
         return self.callers.log.statuses(what, self.began, self.ended)

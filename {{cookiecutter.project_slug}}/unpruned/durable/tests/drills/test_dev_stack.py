@@ -1,4 +1,4 @@
-"""What `python -m dev` starts and tells in this variant, besides what all variants have."""
+"""The servers that `python -m dev` starts in this variant, besides what all variants have."""
 
 import re
 import signal

@@ -18,7 +18,7 @@ class Value(BaseModel):
 
 
 class Source:
-    """What is read; it counts how often."""
+    """A source of values that counts how often it is read."""
 
     def __init__(self) -> None:
         self.reads = 0

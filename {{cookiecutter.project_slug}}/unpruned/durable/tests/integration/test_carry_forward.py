@@ -129,7 +129,7 @@ def test_a_key_that_a_monolith_was_given_is_honoured_and_nobody_is_rung_again(
 
 
 def test_without_it_the_phone_would_ring_again(simulator: Simulator) -> None:
-    """What the test above would not show if the key were honoured anyway."""
+    """The test above would show nothing if the key were honoured anyway."""
     place_as_a_monolith(simulator)
     forget_keys(simulator)
 

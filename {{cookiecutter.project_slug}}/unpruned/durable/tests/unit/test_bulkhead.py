@@ -1,4 +1,4 @@
-"""How many calls may be placed at once, and what happens to the rest."""
+"""The limit on calls at once, and what happens to those beyond it."""
 
 import asyncio
 from contextlib import suppress

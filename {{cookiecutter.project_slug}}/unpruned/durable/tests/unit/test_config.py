@@ -1,4 +1,4 @@
-"""What is read from `config/retellai` and the environment, and how a mistake is told."""
+"""Values of `config/retellai` and of the environment, and how a mistake is told."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is so because all is done in the request: handlers run first, and Retell is the record."""
+"""All is done in the request: handlers run before the answer, and Retell is the record."""
 
 import json
 import signal
