@@ -61,6 +61,7 @@ async def answer_to(error: Exception) -> httpx.Response:
         ),
         (Busy("later"), {"type": "urn:problem-type:busy", "title": "Busy", "detail": "later"}),
         (VeryBusy(), {"type": "urn:problem-type:busy", "title": "Busy"}),
+        (Busy("Busy"), {"type": "urn:problem-type:busy", "title": "Busy"}),
     ],
 )
 async def test_an_error_is_answered_as_its_kind(error: Exception, document: dict[str, Any]):

@@ -163,7 +163,7 @@ def problem_response(
         "title": problem.title,
         "status": problem.status,
     }
-    if detail:
+    if detail and detail != problem.title:
         document["detail"] = detail
     return _ProblemResponse(
         document | extra, status_code=problem.status, headers={**problem.headers, **(headers or {})}
