@@ -15,13 +15,16 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from app.retellai.types import Call, CallAnalysis
+from app.routes.requests import RequestContextMiddleware
 from app.telemetry import _PRIVATE_TEXT, REDACTED, configure_logging, redact
 from dev.servers import serve
 from tests.support.processes import PYTHON_PATH
@@ -311,6 +314,22 @@ def test_no_caller_makes_up_a_series_of_metrics(app: httpx.Client) -> None:
     assert 'http_request_method="_OTHER",http_response_status_code="404",http_route=""' in text
     assert 'http_server_active_requests{http_request_method="_OTHER"} 0.0' in text
     assert 'http_server_active_requests{http_request_method="GET"} 1.0' in text
+
+
+def test_a_method_that_is_overridden_does_not_stay_among_the_active_requests() -> None:
+    async def overriding(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["method"] = "DELETE"
+        await Response(status_code=204)(scope, receive, send)
+
+    def active() -> list[float | None]:
+        name = "http_server_active_requests"
+        labels = ({"http_request_method": method} for method in ("POST", "DELETE"))
+        return [REGISTRY.get_sample_value(name, each) or 0.0 for each in labels]
+
+    before = active()
+    with serve(RequestContextMiddleware(overriding)) as url:
+        assert httpx.post(url).status_code == 204
+        until(lambda: active() == before, what="no active request")
 
 
 def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Simulator) -> None:
