@@ -13,6 +13,7 @@ from enum import IntEnum
 import httpx
 import pytest
 import structlog
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
@@ -330,6 +331,27 @@ def test_a_method_that_is_overridden_does_not_stay_among_the_active_requests() -
     with serve(RequestContextMiddleware(overriding)) as url:
         assert httpx.post(url).status_code == 204
         until(lambda: active() == before, what="no active request")
+
+
+def test_a_request_to_a_mounted_app_counts_under_its_whole_route() -> None:
+    async def report(name: str) -> str:
+        return name
+
+    mounted, app = FastAPI(), FastAPI()
+    mounted.add_api_route("/reports/{name}", report)
+    app.mount("/office", mounted)
+
+    def counted() -> float | None:
+        labels = {
+            "http_request_method": "GET",
+            "http_route": "/office/reports/{name}",
+            "http_response_status_code": "200",
+        }
+        return REGISTRY.get_sample_value("http_server_request_duration_seconds_count", labels)
+
+    with serve(RequestContextMiddleware(app)) as url:
+        assert httpx.get(f"{url}/office/reports/monday").status_code == 200
+        assert until(counted, what="the request") == 1.0
 
 
 def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Simulator) -> None:
