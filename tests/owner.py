@@ -85,10 +85,11 @@ from pydantic import BaseModel
 
 from app import billing
 from app.billing import Bill
-from app.dependencies import RequestIntent, RunningEngine
-from app.errors import problems
-from app.retellai.types import Call, CallFilter, CallPage, Identifier, PhoneCallRequest, PhoneNumber
-from app.security import Authenticated
+from app.phone_numbers import PhoneNumber
+from app.retellai.types import Call, CallFilter, CallPage, Identifier, PhoneCallRequest
+from app.routes.dependencies import RequestKey, RunningEngine
+from app.routes.problems import problems
+from app.routes.security import Authenticated
 
 router = APIRouter(
     prefix="/api/orders",
@@ -111,11 +112,11 @@ class Confirmation(BaseModel):
     response_model_exclude_unset=True,
 )
 async def confirm(
-    order_id: Identifier, wanted: Confirmation, engine: RunningEngine, intent: RequestIntent
+    order_id: Identifier, wanted: Confirmation, engine: RunningEngine, key: RequestKey
 ) -> Call:
     """Ask a customer by phone."""
     request = PhoneCallRequest(to_number=wanted.to_number, metadata={"order": order_id})
-    return await engine.calls.create_phone_call(request, intent.key, new_key=intent.is_new)
+    return await engine.calls.create_phone_call(request, key.value, new_key=key.is_new)
 
 
 @router.get("/{order_id}/calls", response_model_exclude_unset=True)
@@ -131,149 +132,51 @@ async def get_bill(order_id: Identifier, call_id: Identifier, engine: RunningEng
 '''
 
 MIDDLEWARE = '''\
-"""What stands before our routes, rewritten in our house style: one small object for each matter.
+"""The guard of our webhooks, rewritten in our house style: one small function for each question."""
 
-- an exchange knows the id of a request and tells the log how it ended;
-- a meter counts the bytes of a body;
-- a signature is looked at before anybody parses what it signs.
-"""
-
-import re
 from collections.abc import Callable, Coroutine, Iterable
-from time import perf_counter
+from re import compile as pattern
 from typing import Any
-from uuid import uuid4
 
-import structlog
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
-from retell.lib import verify
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import retell.lib
+from fastapi import Request, Response, routing
 from typing_extensions import override
 
-from app.errors import BadSignature, BodyTooLong, InternalError
-from app.retellai.types import readable
+from app.retellai import json_body
 
-PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,128}")
-WELL_FORMED = re.compile(r"v=[0-9]{1,16},d=[0-9a-f]{64}")
+WELL_FORMED = pattern(r"v=[0-9]{1,16},d=[0-9a-f]{64}")
 UNSIGNED = (
     "x-retell-signature does not fit the body and RETELL_WEBHOOK_KEYS, or is older than 5 minutes"
 )
 
-log = structlog.stdlib.get_logger(__name__)
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class _Exchange:
-    """One request and what was answered to it."""
-
-    def __init__(self, scope: Scope) -> None:
-        proposed = Headers(scope=scope).get("x-request-id", "")
-        self.name = proposed if PLAIN_WORD.fullmatch(proposed) else uuid4().hex
-        self.place = {"method": str(scope["method"]), "path": str(scope["path"])}
-        self.answered: int | None = None
-        self._began = perf_counter()
-
-    def stamping(self, send: Send) -> Send:
-        """Return a `send` that puts the id on the answer."""
-
-        async def stamped(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self.answered = self.answered or message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = self.name
-            await send(message)
-
-        return stamped
-
-    def log_end(self) -> None:
-        """Write the one line of the request."""
-        took = round((perf_counter() - self._began) * 1000, 1)
-        log.info("request", **self.place, status=self.answered, ms=took)
+class BadSignature(Exception):
+    """Somebody else than Retell asked."""
 
 
-class RequestContextMiddleware:
-    """Names every request, logs its end, and answers when nobody else does."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.inner = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on."""
-        if scope["type"] == "http":
-            exchange = _Exchange(scope)
-            with structlog.contextvars.bound_contextvars(request_id=exchange.name):
-                await self._watch(exchange, scope, receive, exchange.stamping(send))
-        else:
-            await self.inner(scope, receive, send)
-
-    async def _watch(self, exchange: _Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self.inner(scope, receive, send)
-        except ClientDisconnect:
-            log.info("client_left", **exchange.place)
-        except Exception:
-            log.exception("unhandled_error", **exchange.place)
-            if exchange.answered is not None:
-                raise
-            answer = InternalError(request_id=exchange.name).response()
-            await answer(scope, receive, send)
-        finally:
-            exchange.log_end()
-
-
-class BodyLimitMiddleware:
-    """Refuses what is longer than `max_body_bytes`, announced or not."""
-
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
-        self.inner = app
-        self.most = max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, its bytes counted."""
-        if scope["type"] != "http":
-            await self.inner(scope, receive, send)
-        elif self._fits(Headers(scope=scope).get("content-length", "0")):
-            await self.inner(scope, self._metered(receive), send)
-        else:
-            refusal = BodyTooLong(f"MAX_BODY_BYTES is {self.most}").response()
-            await refusal(scope, receive, send)
-
-    def _fits(self, announced: str) -> bool:
-        return announced.isdecimal() and int(announced) <= self.most
-
-    def _metered(self, receive: Receive) -> Receive:
-        seen = 0
-
-        async def metered() -> Message:
-            nonlocal seen
-            part = await receive()
-            seen += len(part.get("body", b""))
-            if seen <= self.most:
-                return part
-            raise HTTPException(413, f"The body is over MAX_BODY_BYTES, {self.most}")
-
-        return metered
-
-
-class SignedRoute(APIRoute):
+class SignedRoute(routing.APIRoute):
     """A route for Retell alone."""
 
     @override
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """Look at the signature, then do what FastAPI does."""
-        proceed = super().get_route_handler()
+        return guarded(super().get_route_handler())
 
-        async def check(request: Request) -> Response:
-            raw = await request.body()
-            claimed = request.headers.get("x-retell-signature")
-            if signed_by_retell(raw, claimed, request.app.state.webhook_keys):
-                request._body = readable(raw)
-                return await proceed(request)
-            raise BadSignature(UNSIGNED)
 
-        return check
+def guarded(proceed: Handler) -> Handler:
+    """Return a handler that asks for the signature first."""
+
+    async def check(request: Request) -> Response:
+        raw = await request.body()
+        claimed = request.headers.get("x-retell-signature")
+        if signed_by_retell(raw, claimed, request.app.state.webhook_keys):
+            request._body = json_body.readable(raw)
+            return await proceed(request)
+        raise BadSignature(UNSIGNED)
+
+    return check
 
 
 def signed_by_retell(body: bytes, signature: str | None, keys: Iterable[str]) -> bool:
@@ -285,7 +188,7 @@ def signed_by_retell(body: bytes, signature: str | None, keys: Iterable[str]) ->
     except UnicodeDecodeError:
         return False
     good = (key for key in keys if key)
-    return any(verify(words, key, signature) for key in good)
+    return any(retell.lib.verify(words, key, signature) for key in good)
 '''
 
 TEST_BILLING = '''\
@@ -299,8 +202,9 @@ import pytest
 
 import app.retellai.client
 from app import billing, handlers
+from app.ports import CallGateway
 from app.retellai import invoices
-from app.retellai.types import Call, CallGateway, CallPage
+from app.retellai.types import Call, CallPage
 from app.settings import Settings
 
 
@@ -359,7 +263,7 @@ import httpx
 
 from app.retellai.client import RetellClient
 from app.retellai.invoices import seconds_called
-from tests.conftest import RETELL_KEY, Simulator
+from tests.support.simulator import RETELL_KEY, Simulator
 
 BODY = {"to_number": "+14155550123"}
 KEY = {"Idempotency-Key": "order-1001"}
@@ -438,8 +342,10 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     ],
     "src/app/settings.py": [
         (
-            '    """How long agents and finished calls are remembered."""\n',
-            '    """How long agents and finished calls are remembered."""\n'
+            '    """Lifetime of cached agents and finished calls, in seconds; None: the engine\'s '
+            'default."""\n',
+            '    """Lifetime of cached agents and finished calls, in seconds; None: the engine\'s '
+            'default."""\n'
             "\n"
             "    price_per_minute: float = Field(default=0.07, ge=0)\n"
             '    """What we are charged for a minute of a call, in dollars."""\n',
@@ -458,8 +364,8 @@ EDITS: dict[str, list[tuple[str, str]]] = {
     ],
     "src/app/handlers.py": [
         (
-            "from app.retellai.types import Call,",
-            "from app import billing\nfrom app.retellai.types import Call,",
+            "from app.ports import CallGateway\n",
+            "from app import billing\nfrom app.ports import CallGateway\n",
         ),
         (
             '    log.info("call_ended", call_id=call.call_id, reason=call.disconnection_reason)\n',

@@ -13,15 +13,19 @@ from enum import IntEnum
 import httpx
 import pytest
 import structlog
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from app.retellai.types import Call, CallAnalysis
+from app.routes.requests import RequestContextMiddleware
 from app.telemetry import _PRIVATE_TEXT, REDACTED, configure_logging, redact
 from dev.servers import serve
 from tests.support.processes import PYTHON_PATH
@@ -311,6 +315,43 @@ def test_no_caller_makes_up_a_series_of_metrics(app: httpx.Client) -> None:
     assert 'http_request_method="_OTHER",http_response_status_code="404",http_route=""' in text
     assert 'http_server_active_requests{http_request_method="_OTHER"} 0.0' in text
     assert 'http_server_active_requests{http_request_method="GET"} 1.0' in text
+
+
+def test_a_method_that_is_overridden_does_not_stay_among_the_active_requests() -> None:
+    async def overriding(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["method"] = "DELETE"
+        await Response(status_code=204)(scope, receive, send)
+
+    def active() -> list[float | None]:
+        name = "http_server_active_requests"
+        labels = ({"http_request_method": method} for method in ("POST", "DELETE"))
+        return [REGISTRY.get_sample_value(name, each) or 0.0 for each in labels]
+
+    before = active()
+    with serve(RequestContextMiddleware(overriding)) as url:
+        assert httpx.post(url).status_code == 204
+        until(lambda: active() == before, what="no active request")
+
+
+def test_a_request_to_a_mounted_app_counts_under_its_whole_route() -> None:
+    async def report(name: str) -> str:
+        return name
+
+    mounted, app = FastAPI(), FastAPI()
+    mounted.add_api_route("/reports/{name}", report)
+    app.mount("/office", mounted)
+
+    def counted() -> float | None:
+        labels = {
+            "http_request_method": "GET",
+            "http_route": "/office/reports/{name}",
+            "http_response_status_code": "200",
+        }
+        return REGISTRY.get_sample_value("http_server_request_duration_seconds_count", labels)
+
+    with serve(RequestContextMiddleware(app)) as url:
+        assert httpx.get(f"{url}/office/reports/monday").status_code == 200
+        assert until(counted, what="the request") == 1.0
 
 
 def test_probes_answer_without_asking_retell(start_app: StartApp, simulator: Simulator) -> None:

@@ -61,12 +61,19 @@ async def answer_to(error: Exception) -> httpx.Response:
         ),
         (Busy("later"), {"type": "urn:problem-type:busy", "title": "Busy", "detail": "later"}),
         (VeryBusy(), {"type": "urn:problem-type:busy", "title": "Busy"}),
+        (Busy("Busy"), {"type": "urn:problem-type:busy", "title": "Busy"}),
     ],
 )
 async def test_an_error_is_answered_as_its_kind(error: Exception, document: dict[str, Any]):
     answer = await answer_to(error)
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == document | {"status": answer.status_code}
+
+
+async def test_an_error_of_the_owners_own_may_add_headers_and_members():
+    answer = await answer_to(OutOfStock("none", headers={"Retry-After": "60"}, item="lamp"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (409, "60")
+    assert (answer.json()["detail"], answer.json()["item"]) == ("none", "lamp")
 
 
 async def test_an_error_that_says_when_to_retry_says_it_in_the_header():

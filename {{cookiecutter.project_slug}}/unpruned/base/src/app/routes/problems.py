@@ -64,12 +64,24 @@ class ProblemType(NamedTuple):
 class Problem(Exception):
     """An error for your own routes. A subclass defines its `status`, `kind` and `title`.
 
-    Raise it with the document's `detail`.
+    Raise it with the document's `detail`. `headers` are headers of the answer, and `extra` further
+    members of the document.
     """
 
     status: ClassVar[int]
     kind: ClassVar[str]
     title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **extra: object,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.headers = headers or {}
+        self.extra = extra
 
 
 BODY_TOO_LONG = ProblemType(413, "body-too-long", "The body is too long")
@@ -163,7 +175,7 @@ def problem_response(
         "title": problem.title,
         "status": problem.status,
     }
-    if detail:
+    if detail and detail != problem.title:
         document["detail"] = detail
     return _ProblemResponse(
         document | extra, status_code=problem.status, headers={**problem.headers, **(headers or {})}
@@ -174,15 +186,18 @@ def install(app: FastAPI, table: Mapping[type[Exception], ProblemType]) -> None:
     """Answer every error of `app` with a problem document, by `table`."""
 
     async def answer(request: Request, error: Exception) -> JSONResponse:
+        extra: dict[str, object] = {}
         if isinstance(error, Problem):
-            problem = ProblemType(error.status, error.kind, error.title)
+            problem = ProblemType(error.status, error.kind, error.title, error.headers)
+            extra = error.extra
         else:
             problem = next(table[kind] for kind in type(error).__mro__ if kind in table)
+        if isinstance(error, RetellError):
+            extra = _facts_of(error, request, problem.kind)
         headers: dict[str, str] = {}
         retry_after: float | None = getattr(error, "retry_after", None)
         if retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
-        extra = _facts_of(error, request, problem.kind) if isinstance(error, RetellError) else {}
         return problem_response(problem, str(error), headers=headers, **extra)
 
     for kind in (Problem, *table):

@@ -35,7 +35,9 @@ class RequestContextMiddleware:
             return
         sent_id = Headers(scope=scope).get("x-request-id", "")
         request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else uuid.uuid4().hex
-        telemetry.request_started(scope["method"])
+        method = scope["method"]  # kept, as the app's own middleware may put another in its place
+        root: str = scope.get("root_path", "")
+        telemetry.request_started(method)
         started = time.perf_counter()
         statuses: list[int] = []
 
@@ -60,7 +62,9 @@ class RequestContextMiddleware:
                 seconds = time.perf_counter() - started
                 status = statuses[0] if statuses else None
                 route = getattr(scope.get("route"), "path_format", "")
-                telemetry.request_finished(scope["method"], route, status, seconds)
+                if route:  # a mounted app's routes do not know where it is mounted
+                    route = f"{scope.get('root_path', '').removeprefix(root)}{route}"
+                telemetry.request_finished(method, route, status, seconds)
                 log.info(
                     "request",
                     method=scope["method"],
