@@ -439,7 +439,7 @@ def is_sound(path: str, text: str) -> bool:
 
 
 class Finding(NamedTuple):
-    """What one regeneration was held against."""
+    """One regeneration and the projects that it is compared with."""
 
     base: Tree
     ours: Tree
@@ -530,7 +530,7 @@ class Check:
         return any(self.conflicted(path) for path in files)
 
     def untouched(self) -> Iterator[str]:
-        """What the owner did not touch is as the new variant has it; what it drops is gone."""
+        """Compare files that the owner did not touch with the new variant; dropped ones are gone."""
         found = self.found
         expected: dict[str, File | None] = dict.fromkeys(found.base)
         touched = {

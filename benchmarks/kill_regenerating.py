@@ -67,7 +67,7 @@ class Scene(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a kill left."""
+    """The project after a kill."""
 
     phase: str
     found: str

@@ -176,7 +176,7 @@ CALL: dict[str, object] = {
 
 
 class Operation(NamedTuple):
-    """What is asked of both apps, and the status that answers it."""
+    """A request to both apps, and the status that answers it."""
 
     name: str
     requests: Iterator[bytes]

@@ -1,4 +1,4 @@
-"""What the tests share: a committed copy of the template, people who bake, a baked project."""
+"""Shared fixtures: a committed copy of the template, people who bake, a baked project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be regenerated safely is refused or undone, and nothing changes."""
+"""Projects that cannot be regenerated safely: refused or restored, with nothing changed."""
 
 from __future__ import annotations
 

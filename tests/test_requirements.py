@@ -1,4 +1,4 @@
-"""What the variants' pyproject files have in common is the same in each, word for word."""
+"""The common part of the variants' pyproject files is the same in each, word for word."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PROJECT = "voice-app"
 
 @pytest.fixture(scope="session")
 def expected(default_bake: Path) -> dict[str, Entry]:
-    """What every way must bake."""
+    """The bake that every way must give."""
     return snapshot(default_bake)
 
 

@@ -31,7 +31,7 @@ CHANGES: dict[str, File | None] = {
 
 
 class Killed(BaseException):
-    """What a process that is killed would not live to see."""
+    """Raised where a killed process would end."""
 
 
 def make(folder: Path) -> Path:

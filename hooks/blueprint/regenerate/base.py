@@ -34,7 +34,7 @@ class Base(NamedTuple):
 
     files: dict[str, File]
     is_present: bool
-    """Whether the present template baked it."""
+    """True if the present template baked it."""
     warning: str = ""
     """Why it is not what the project was baked from."""
 
