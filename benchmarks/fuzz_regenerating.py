@@ -530,7 +530,7 @@ class Check:
         return any(self.conflicted(path) for path in files)
 
     def untouched(self) -> Iterator[str]:
-        """Compare files that the owner did not touch with the new variant; dropped ones are gone."""
+        """Compare untouched files with the new variant; dropped ones are gone."""
         found = self.found
         expected: dict[str, File | None] = dict.fromkeys(found.base)
         touched = {

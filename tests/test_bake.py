@@ -1,4 +1,4 @@
-"""The files of a bake: exactly the expected ones, no template text, and checks that pass in the project.
+"""The files of a bake: the expected ones, no template text, and checks that pass in the project.
 
 The project's own tests run in ``test_terminal``, by the commands that the person is shown.
 """
