@@ -51,7 +51,8 @@ def main() -> int:
 def summary(done: Done, *, dry_run: bool) -> str:
     """Return what the person reads at the end."""
     if not done.written:
-        return f"Nothing to bring back: the tree has what {done.project} has."
+        below = f" below {done.scope}" if done.scope else ""
+        return f"Nothing to bring back{below}: the tree has what {done.project} has."
     head = "Would be brought back from" if dry_run else "Brought back from"
     lines = [f"{head} {done.project}, a {done.variant}:", "", *rows(done), ""]
     if done.still_named:

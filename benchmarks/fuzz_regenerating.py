@@ -596,7 +596,7 @@ class Check:
         return not all(NAMES_CODE.search(line) for line, count in changed.items() if count)
 
     def deleted(self) -> Iterator[str]:
-        """What the owner deleted stays deleted, or it is said."""
+        """Check that deleted files stay deleted, or are reported."""
         found = self.found
         for path in sorted(set(found.base) - set(found.ours)):
             home = found.moves.home(path)
@@ -664,7 +664,7 @@ class Check:
                 yield f"{path} came from nowhere"
 
     def sound(self) -> Iterator[str]:
-        """What was Python is Python, and its imports lead somewhere."""
+        """Check that Python files are Python still, and that their imports resolve."""
         found = self.found
         for path, file in sorted(found.after.items()):
             if not path.endswith(".py") or file.is_link or self.conflicted(path):

@@ -51,6 +51,11 @@ def read_project(project: str, base: Collection[str]) -> dict[str, File]:
     return {path: read(os.path.join(project, path)) for path in paths}
 
 
+def is_below(path: str, scope: str) -> bool:
+    """Tell whether `path` is the file `scope` or below that folder; all is below the empty one."""
+    return not scope or path == scope or path.startswith(f"{scope}/")
+
+
 def find_edits(base: Files, edited: Files, scope: str) -> list[Edit]:
     """Return what was done to a project, and take a new file much like a missing one for it.
 
@@ -61,7 +66,7 @@ def find_edits(base: Files, edited: Files, scope: str) -> list[Edit]:
     """
 
     def in_scope(path: str) -> bool:
-        return not scope or path == scope or path.startswith(f"{scope}/")
+        return is_below(path, scope)
 
     edits: list[Edit] = []
     added = [path for path in sorted(edited) if path not in base]

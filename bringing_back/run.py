@@ -29,7 +29,7 @@ from blueprint.regenerate.files import is_file, read, write
 from blueprint.regenerate.transaction import Transaction
 from blueprint.rename.module_names import module_name
 from blueprint.rename.rewrite import stale_names
-from bringing_back.edits import find_edits, is_equal, read_project
+from bringing_back.edits import find_edits, is_below, is_equal, read_project
 from bringing_back.sources import (
     Baked,
     Change,
@@ -56,6 +56,8 @@ class Done(NamedTuple):
     """A finished run, for the summary."""
 
     project: str
+    scope: str
+    """The one file or folder that was looked at; empty for all of it."""
     variant: str
     changes: list[Change]
     written: Written
@@ -85,6 +87,10 @@ def bring_back(
         old = take_template(template, recorded, work, same_tree=same_tree)
         base = bake(old, recorded, os.path.join(work, "base"))
         edited = read_project(project, base.files)
+        if not any(is_below(path, scope) for path in (*base.files, *edited)):
+            raise ProjectRefusedError(
+                f"{scope}: neither {project} nor its bake has it, so nothing was brought back."
+            )
         edits = find_edits(base.files, edited, scope)
         changes = Sources(base, recorded, plan_of(template, recorded), layer).changes(edits, edited)
         check_by_baking(base, changes, recorded, edited, work)
@@ -94,7 +100,7 @@ def bring_back(
     written |= expected_sets(template, changes)
     if written and not dry_run:
         write_all(template, written)
-    return Done(project, recorded.variant, changes, written, still_named)
+    return Done(project, scope, recorded.variant, changes, written, still_named)
 
 
 def find_project(path: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BILLING = '''\
-"""What calls cost us, and what we call an order's call."""
+"""The price of calls, and the reference of an order's call."""
 
 import importlib
 from decimal import Decimal
@@ -24,7 +24,7 @@ import app.retellai.client as rc
 from app.retellai.types import Call
 
 CLIENT = "app.retellai.client:RetellClient"
-"""Who places the calls, as the entry points of plug-ins name it."""
+"""The class that places the calls, as entry points of plug-ins name it."""
 PRICE_PER_MINUTE = 0.07
 
 BOOKS: dict[str, "Bill"] = {}

@@ -111,6 +111,20 @@ def test_a_project_as_it_was_baked_has_nothing_to_bring_back(desk: Desk):
     assert desk.touched() == set()
 
 
+def test_a_path_that_neither_the_project_nor_its_bake_has_is_refused(desk: Desk):
+    edit(desk.project, CLIENT, "Make a call.", "Place a call.")
+    said = desk.refused("src/app/services/retellai/cleint.py")
+    assert "src/app/services/retellai/cleint.py" in said
+    assert "neither" in said
+
+
+def test_a_path_without_changes_is_not_taken_for_the_whole_project(desk: Desk):
+    edit(desk.project, CLIENT, "Make a call.", "Place a call.")
+    said = desk.brought_back("src/app/settings.py")
+    assert "Nothing to bring back below src/app/settings.py" in said
+    assert desk.touched() == set()
+
+
 def test_an_edit_of_a_moved_module_comes_back_with_the_names_of_the_tree(desk: Desk):
     edit(
         desk.project,
